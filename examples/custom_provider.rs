@@ -27,9 +27,9 @@ struct Vault {
 }
 
 impl Provide for Vault {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
-            if edge.variable("VAULT_SEALED").is_some() {
+            if env.variable("VAULT_SEALED").is_some() {
                 // The proxy retries after a backoff. Until then, requests use the credentials that
                 // are still valid, or fail with 503.
                 return Err(ProvideError::Unavailable("the vault is sealed; unseal it".to_owned()));
@@ -38,7 +38,7 @@ impl Provide for Vault {
                 id: format!("STS.{}", self.role),
                 secret: Secret::from("a-secret-of-the-vault"),
                 token: Some(Secret::from("a-token-of-the-vault")),
-                expires: Some(edge.now() + Duration::from_secs(900)),
+                expires: Some(env.now() + Duration::from_secs(900)),
                 provider: "vault".into(),
             })
         })
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let account = EmulatedAccount::triple("STS.app", "a-secret-of-the-vault", "a-token-of-the-vault");
+    let account = EmulatedAccount::temporary("STS.app", "a-secret-of-the-vault", "a-token-of-the-vault");
     let settings = EmulatorSettings::new(Region::parse("cn-hangzhou")?, Arc::new(SystemEnv));
     let settings = settings.account(account).bucket(Bucket::parse("photos")?);
     let oss = Emulator::bind(([127, 0, 0, 1], 0).into(), settings).await?;

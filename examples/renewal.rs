@@ -70,13 +70,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let metadata = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone())?;
     metadata.instance("app", Some(true));
     for issuer in [&sts, &metadata] {
-        issuer.life(plan.life);
+        issuer.set_lifetime(plan.life);
     }
     let (address, drain) = serve(&oss, &sts, &metadata)?;
     let begun = Instant::now();
     let clients: Vec<_> =
         (0..CLIENTS).map(|n| thread::spawn(move || client(address, n, begun, plan))).collect();
-    let all = |trouble: IssuerFault| [&sts, &metadata].map(|issuer| issuer.trouble(trouble));
+    let all = |trouble: IssuerFault| [&sts, &metadata].map(|issuer| issuer.set_fault(trouble));
     let until = |at: Duration| thread::sleep((begun + at).saturating_duration_since(Instant::now()));
     all(IssuerFault { every_second: true, ..IssuerFault::default() });
     until(plan.slow);

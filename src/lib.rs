@@ -111,7 +111,7 @@ pub mod internals {
 
         /// Returns all effective settings with their origins.
         pub fn effective_settings(config: &ProxyConfig) -> &[EffectiveSetting] {
-            &config.facts
+            &config.effective_settings
         }
     }
     pub mod credentials {

@@ -90,11 +90,11 @@ impl Endpoint {
         Ok(Self { scheme, host, port })
     }
 
-    /// Creates the endpoint with the host name of `place`.
+    /// Creates the endpoint with the host name of `oss_endpoint`.
     #[must_use]
-    pub(crate) fn from_place(place: &OssEndpoint, scheme: UrlScheme) -> Self {
+    pub(crate) fn from_place(oss_endpoint: &OssEndpoint, scheme: UrlScheme) -> Self {
         // `OssEndpoint::name` returns a valid host name.
-        let host = Host::parse(&place.name()).map(|(host, _)| host);
+        let host = Host::parse(&oss_endpoint.name()).map(|(host, _)| host);
         #[expect(clippy::expect_used, reason = "every place writes a valid host name; a test tries each")]
         let host = host.expect("a host name");
         Self { scheme, host, port: scheme.default_port() }
@@ -111,8 +111,8 @@ impl Endpoint {
 
     /// Returns this as an OSS endpoint, if it is one.
     #[must_use]
-    pub(crate) fn place(&self) -> Option<OssEndpoint> {
-        self.oss_name().filter(|name| name.bucket.is_none()).map(|name| name.place)
+    pub(crate) fn oss_endpoint(&self) -> Option<OssEndpoint> {
+        self.oss_name().filter(|name| name.bucket.is_none()).map(|name| name.oss_endpoint)
     }
 
     /// Returns the host as a name of an OSS endpoint, with or without a bucket.
@@ -131,7 +131,7 @@ impl Endpoint {
     #[must_use]
     pub(crate) fn region(&self) -> Option<Region> {
         match self.oss_name() {
-            Some(name) => name.place.region().cloned(),
+            Some(name) => name.oss_endpoint.region().cloned(),
             None => self.service_name()?.region,
         }
     }
@@ -140,7 +140,7 @@ impl Endpoint {
     #[must_use]
     pub(crate) fn is_internal(&self) -> bool {
         match self.oss_name() {
-            Some(name) => name.place.is_internal(),
+            Some(name) => name.oss_endpoint.is_internal(),
             None => self.service_name().is_some_and(|name| name.is_internal),
         }
     }
@@ -169,7 +169,7 @@ mod tests {
             let region = Region::parse(region).expect("a region");
             let place = OssEndpoint::new(kind, region).expect("a place");
             assert_eq!(place.name(), format!("{name}.aliyuncs.com"));
-            assert_eq!(Endpoint::from_place(&place, UrlScheme::Https).place(), Some(place));
+            assert_eq!(Endpoint::from_place(&place, UrlScheme::Https).oss_endpoint(), Some(place));
         }
         let mainland = Region::parse("rg-china-mainland").expect("a region");
         assert_eq!(OssEndpoint::new(Internal, mainland), None);

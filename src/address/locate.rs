@@ -26,7 +26,7 @@ pub struct LocatedObject {
     /// The upstream that the request is routed to.
     pub upstream: UpstreamId,
     /// The OSS endpoint that the host named, if it named one.
-    pub(crate) place: Option<OssEndpoint>,
+    pub(crate) oss_endpoint: Option<OssEndpoint>,
     /// True if the operator configured the host: as a domain of the listener, as a host of a route,
     /// or as an endpoint outside OSS.
     pub(crate) is_set_up_name: bool,
@@ -71,8 +71,8 @@ impl LocatedObject {
         if key.is_empty() && operation.needs_key() {
             return Err(LocateError::NoKey(operation));
         }
-        let ServedHost { place, is_set_up_name, .. } = served;
-        Ok(Self { operation, bucket, key, query, upstream, place, is_set_up_name })
+        let ServedHost { oss_endpoint, is_set_up_name, .. } = served;
+        Ok(Self { operation, bucket, key, query, upstream, oss_endpoint, is_set_up_name })
     }
 }
 

@@ -47,14 +47,14 @@ fn find(
 }
 
 struct Sent {
-    way: ResolvedEndpoint,
+    endpoint: ResolvedEndpoint,
     target: String,
 }
 
 fn sent(directory: &RoutingTable, target: &str, host: &'static str) -> Sent {
     let located = find(directory, "GET", target, &[host]).expect("a located request");
     let way = ResolvedEndpoint::resolve(&located, directory);
-    Sent { target: way.target(&located), way }
+    Sent { target: way.target(&located), endpoint: way }
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn every_form_of_address_finds_the_same_object() {
     ] {
         let out = sent(&directory, target, host);
         assert_eq!(
-            (out.way.host.as_str(), out.target.as_str()),
+            (out.endpoint.host.as_str(), out.target.as_str()),
             ("photos.oss-cn-hangzhou.aliyuncs.com", "/a/b%20c"),
             "{host} {target}"
         );
@@ -95,7 +95,7 @@ fn a_bucket_of_the_early_years_has_an_underscore_in_every_form() {
     ] {
         let out = sent(&directory, target, host);
         assert_eq!(
-            (out.way.name.as_str(), out.target.as_str()),
+            (out.endpoint.name.as_str(), out.target.as_str()),
             ("old_photos.oss-cn-hangzhou.aliyuncs.com", "/k"),
             "{host} {target}"
         );
@@ -120,7 +120,7 @@ fn a_bucket_space_is_asked_by_its_alias_and_signed_by_its_full_name() {
 fn the_root_without_a_bucket_is_the_service() {
     let directory = RoutingTable::new(hangzhou(), Vec::new());
     let out = sent(&directory, "/", "127.0.0.1");
-    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("oss-cn-hangzhou.aliyuncs.com", "/"));
+    assert_eq!((out.endpoint.host.as_str(), out.target.as_str()), ("oss-cn-hangzhou.aliyuncs.com", "/"));
     for method in ["PUT", "POST", "DELETE"] {
         assert!(matches!(find(&directory, method, "/", &["127.0.0.1"]), Err(LocateError::NoBucket)));
     }
@@ -181,11 +181,11 @@ fn another_region_in_the_host_goes_to_that_regions_own_name() {
     ] {
         let out = sent(&directory, "/k", host);
         assert_eq!(
-            (out.way.host.as_str(), out.way.region.as_ref().map(Region::as_str)),
+            (out.endpoint.host.as_str(), out.endpoint.region.as_ref().map(Region::as_str)),
             (expected, Some(region)),
             "{host}"
         );
-        assert!(out.way.dials_oss_name);
+        assert!(out.endpoint.dials_oss_name);
     }
 }
 
@@ -199,7 +199,7 @@ fn a_pin_makes_the_whole_path_the_key_and_refuses_other_buckets() {
     {
         let out = sent(&directory, "/other/k", host);
         assert_eq!(
-            (out.way.host.as_str(), out.target.as_str()),
+            (out.endpoint.host.as_str(), out.target.as_str()),
             ("photos.oss-cn-hangzhou.aliyuncs.com", "/other/k")
         );
     }
@@ -217,7 +217,7 @@ fn a_cname_is_asked_by_its_own_name() {
         [("/k", "127.0.0.1"), ("/k", "img.example.com"), ("/k", "photos.oss-cn-hangzhou.aliyuncs.com")]
     {
         let out = sent(&directory, target, host);
-        assert_eq!((out.way.host.as_str(), out.target.as_str()), ("img.example.com", "/k"), "{host}");
+        assert_eq!((out.endpoint.host.as_str(), out.target.as_str()), ("img.example.com", "/k"), "{host}");
     }
 }
 
@@ -227,7 +227,7 @@ fn addresses_are_asked_in_path_style() {
     local.addressing = BucketAddressing::Path;
     let directory = RoutingTable::new(local, Vec::new());
     let out = sent(&directory, "/k?acl", "photos.oss.example.internal");
-    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("127.0.0.1:9000", "/photos/k?acl"));
+    assert_eq!((out.endpoint.host.as_str(), out.target.as_str()), ("127.0.0.1:9000", "/photos/k?acl"));
     assert_eq!(sent(&directory, "/photos", "127.0.0.1").target, "/photos/");
 }
 
@@ -239,7 +239,7 @@ fn connect_changes_what_is_dialled_and_nothing_else() {
     for host in ["photos.oss-cn-hangzhou.aliyuncs.com", "photos.oss-us-west-1.aliyuncs.com"] {
         let out = sent(&directory, "/k", host);
         assert_eq!(
-            (out.way.name.as_str(), out.way.dial, out.way.dials_oss_name),
+            (out.endpoint.name.as_str(), out.endpoint.dial, out.endpoint.dials_oss_name),
             (host, ("127.0.0.1".to_owned(), 9000), false)
         );
     }
@@ -258,7 +258,7 @@ fn the_first_route_that_matches_wins() {
             (matching(Some("*.example.com"), None), singapore()),
         ],
     );
-    let host = |target, host| sent(&directory, target, host).way.host;
+    let host = |target, host| sent(&directory, target, host).endpoint.host;
     assert_eq!(host("/logs-a/k", "127.0.0.1"), "logs-a.oss-ap-southeast-1.aliyuncs.com");
     assert_eq!(host("/photos/k", "127.0.0.1"), "photos.oss-cn-hangzhou.aliyuncs.com");
     assert_eq!(host("/a/b", "files.example.com"), "files.oss-us-west-1.aliyuncs.com");
@@ -281,9 +281,15 @@ fn a_host_that_a_route_spells_out_is_no_bucket_of_a_domain() {
         ],
     );
     let out = sent(&directory, "/a/b", "files.oss.example.internal");
-    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("photos.oss-us-west-1.aliyuncs.com", "/a/b"));
+    assert_eq!(
+        (out.endpoint.host.as_str(), out.target.as_str()),
+        ("photos.oss-us-west-1.aliyuncs.com", "/a/b")
+    );
     let out = sent(&directory, "/a/b", "other.oss.example.internal");
-    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("other.oss-us-east-1.aliyuncs.com", "/a/b"));
+    assert_eq!(
+        (out.endpoint.host.as_str(), out.target.as_str()),
+        ("other.oss-us-east-1.aliyuncs.com", "/a/b")
+    );
 }
 
 #[test]

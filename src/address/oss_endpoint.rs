@@ -9,7 +9,7 @@ pub(crate) struct OssName<'a> {
     /// The label before the endpoint. It may be empty or an invalid bucket name.
     pub(crate) bucket: Option<&'a str>,
     /// The endpoint.
-    pub(crate) place: OssEndpoint,
+    pub(crate) oss_endpoint: OssEndpoint,
 }
 
 /// An OSS endpoint.
@@ -48,15 +48,15 @@ impl<'a> OssName<'a> {
     #[must_use]
     pub(crate) fn parse(host: &'a str) -> Option<Self> {
         let front = host.strip_suffix(DOMAIN)?;
-        if let Some(place) = OssEndpoint::read(front).filter(OssEndpoint::needs_no_bucket) {
-            return Some(Self { bucket: None, place });
+        if let Some(oss_endpoint) = OssEndpoint::read(front).filter(OssEndpoint::needs_no_bucket) {
+            return Some(Self { bucket: None, oss_endpoint });
         }
         let (label, rest) = front.split_once('.')?;
-        let place = OssEndpoint::read(rest)?;
+        let oss_endpoint = OssEndpoint::read(rest)?;
         // `cn-photos.oss` is either a dual-stack name of a new region or a bucket in Hangzhou.
-        let is_ambiguous = place.kind == EndpointKind::Legacy && is_region_shaped(label);
+        let is_ambiguous = oss_endpoint.kind == EndpointKind::Legacy && is_region_shaped(label);
         // An endpoint name after `s3.` expects AWS signatures.
-        (!is_ambiguous && label != S3_LABEL).then_some(Self { bucket: Some(label), place })
+        (!is_ambiguous && label != S3_LABEL).then_some(Self { bucket: Some(label), oss_endpoint })
     }
 }
 

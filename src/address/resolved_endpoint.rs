@@ -28,27 +28,36 @@ impl ResolvedEndpoint {
     /// Resolves the endpoint of `located`. It depends only on the upstream, the bucket and the OSS
     /// endpoint in the host.
     #[must_use]
-    pub fn resolve(located: &LocatedObject, directory: &RoutingTable) -> Self {
-        let upstream = directory.get(located.upstream);
-        Self::by(located, upstream, located.place.as_ref().filter(|place| !is_configured(place, upstream)))
+    pub fn resolve(located: &LocatedObject, routing_table: &RoutingTable) -> Self {
+        let upstream = routing_table.get(located.upstream);
+        Self::by(
+            located,
+            upstream,
+            located.oss_endpoint.as_ref().filter(|oss_endpoint| !is_configured(oss_endpoint, upstream)),
+        )
     }
 
     /// Resolves the endpoint for a client that contacts OSS directly. The name in the request is
     /// kept, even where the proxy uses another name of the same region.
     #[must_use]
-    pub(crate) fn as_given(located: &LocatedObject, directory: &RoutingTable) -> Self {
-        let upstream = directory.get(located.upstream);
-        let is_other = |place: &&OssEndpoint| upstream.endpoint.place().is_some_and(|own| own != **place);
-        let given = located.place.as_ref().filter(|place| is_other(place) || !is_configured(place, upstream));
+    pub(crate) fn as_given(located: &LocatedObject, routing_table: &RoutingTable) -> Self {
+        let upstream = routing_table.get(located.upstream);
+        let is_other = |oss_endpoint: &&OssEndpoint| {
+            upstream.endpoint.oss_endpoint().is_some_and(|own| own != **oss_endpoint)
+        };
+        let given = located
+            .oss_endpoint
+            .as_ref()
+            .filter(|oss_endpoint| is_other(oss_endpoint) || !is_configured(oss_endpoint, upstream));
         Self::by(located, upstream, given)
     }
 
     fn by(located: &LocatedObject, upstream: &UpstreamAddress, elsewhere: Option<&OssEndpoint>) -> Self {
         let named;
         let (endpoint, addressing, region) = match elsewhere {
-            Some(place) => {
-                named = Endpoint::from_place(place, upstream.endpoint.scheme);
-                (&named, BucketAddressing::Virtual, place.region().or(upstream.region.as_ref()))
+            Some(oss_endpoint) => {
+                named = Endpoint::from_place(oss_endpoint, upstream.endpoint.scheme);
+                (&named, BucketAddressing::Virtual, oss_endpoint.region().or(upstream.region.as_ref()))
             }
             None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),
         };
@@ -90,11 +99,12 @@ impl ResolvedEndpoint {
     }
 }
 
-/// Returns whether requests for `place` use the configured endpoint. They do if `place` is that
-/// endpoint, whatever its configured region, or if `place` is in the region of the upstream.
-fn is_configured(place: &OssEndpoint, upstream: &UpstreamAddress) -> bool {
-    let is_region = place.region().is_some_and(|region| upstream.region.as_ref() == Some(region));
-    is_region || upstream.endpoint.place().as_ref() == Some(place)
+/// Returns whether requests for `oss_endpoint` use the configured endpoint. They do if
+/// `oss_endpoint` is that endpoint, whatever its configured region, or if `oss_endpoint` is in the
+/// region of the upstream.
+fn is_configured(oss_endpoint: &OssEndpoint, upstream: &UpstreamAddress) -> bool {
+    let is_region = oss_endpoint.region().is_some_and(|region| upstream.region.as_ref() == Some(region));
+    is_region || upstream.endpoint.oss_endpoint().as_ref() == Some(oss_endpoint)
 }
 
 /// Returns whether an endpoint is in the OSS domain, including one with an unusual region.

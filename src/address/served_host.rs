@@ -29,7 +29,7 @@ pub struct ListenerNames<'a> {
 pub(super) struct ServedHost<'a> {
     /// The bucket label before the name.
     pub(super) label: Option<&'a str>,
-    pub(super) place: Option<OssEndpoint>,
+    pub(super) oss_endpoint: Option<OssEndpoint>,
     /// The upstream whose endpoint is the host.
     pub(super) upstream: Option<UpstreamId>,
     pub(super) is_set_up_name: bool,
@@ -49,7 +49,7 @@ impl<'a> ServedHost<'a> {
         }
         let by_route = table.host_pattern(host);
         let is_set_up_name = by_route.is_some() && !host.is_own();
-        let unnamed = Self { label: None, place: None, upstream: None, is_set_up_name };
+        let unnamed = Self { label: None, oss_endpoint: None, upstream: None, is_set_up_name };
         let domains = if by_route.is_some_and(NamePattern::is_exact) { &[] } else { listener.domains };
         let domain = domains
             .iter()
@@ -59,7 +59,7 @@ impl<'a> ServedHost<'a> {
             return Ok(Self { label, is_set_up_name: true, ..unnamed });
         }
         if let Some((upstream, label)) = table.endpoint_named(host)
-            && table.get(upstream).endpoint.place().is_none()
+            && table.get(upstream).endpoint.oss_endpoint().is_none()
         {
             return Ok(Self { label, upstream: Some(upstream), is_set_up_name: true, ..unnamed });
         }
@@ -67,7 +67,7 @@ impl<'a> ServedHost<'a> {
             // An OSS name is not configured by the operator: any web page can know it.
             return Ok(Self {
                 label: name.bucket,
-                place: Some(name.place),
+                oss_endpoint: Some(name.oss_endpoint),
                 is_set_up_name: false,
                 ..unnamed
             });

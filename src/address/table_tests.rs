@@ -41,7 +41,7 @@ fn outcome(host: &str) -> Value {
             let way = ResolvedEndpoint::resolve(&located, &directory);
             let region = way.region.as_ref().map(Region::as_str).filter(|region| *region != CONFIGURED);
             let bucket = located.bucket.as_ref().map(Bucket::as_str);
-            json!([bucket, region, located.place.map(|place| word(place.kind()))])
+            json!([bucket, region, located.oss_endpoint.map(|place| word(place.kind()))])
         }
         Err(LocateError::UnknownHost(_) | LocateError::OtherService(..)) => "unknown-host".into(),
         Err(LocateError::Bucket(_)) => "invalid-bucket".into(),
@@ -87,7 +87,7 @@ fn every_endpoint_of_the_object_api_is_read_as_the_table_says() {
         let name = OssName::parse(host.expect("a host")).filter(|name| name.bucket.is_none());
         let is_plain = PLAIN.contains(&kind.expect("a kind"));
         assert_eq!(name.is_some(), is_plain, "{row}");
-        let Some(OssName { place, .. }) = name else { continue };
+        let Some(OssName { oss_endpoint: place, .. }) = name else { continue };
         assert_eq!((Some(&*place.name()), Some(word(place.kind()))), (host, kind));
         assert_eq!(place.region().map(Region::as_str), region, "{row}");
     }

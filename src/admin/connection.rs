@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
-use super::{AdminProcess, AdminResponse, AdminSettings, ListenerReach, answer, text, with};
+use super::{AdminProcess, AdminResponse, AdminSettings, ListenerReach, respond, text, with};
 
 /// The start of the idle time of a connection, for a caller that closes idle connections to make
 /// room for others.
@@ -71,9 +71,9 @@ pub(crate) async fn serve(
             Err(refusal) => return refusal,
         };
         idle.0.set(None);
-        let answer = answer(request, reach, &service.settings.load_full(), &*service.process).await;
+        let response = respond(request, reach, &service.settings.load_full(), &*service.process).await;
         idle.0.set(Some(Instant::now()));
-        answer
+        response
     };
     serve_requests(stream, each, leave).await;
 }

@@ -37,7 +37,7 @@ pub(crate) enum ListenerReach {
 
 type AdminResponse = Response<Full<Bytes>>;
 
-async fn answer(
+async fn respond(
     request: Request<Bytes>,
     reach: ListenerReach,
     settings: &AdminSettings,
@@ -65,17 +65,17 @@ async fn answer(
         let allowed: Vec<&str> = page.methods().iter().map(Method::as_str).collect();
         let allowed = allowed.join(", ");
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        let mut answer = text(status, &format!("method not allowed; use {allowed}\n"));
-        answer.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)));
-        return answer;
+        let mut response = text(status, &format!("method not allowed; use {allowed}\n"));
+        response.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)));
+        return response;
     }
     // guard: admin-token
     if !page.is_open() && !may_see(headers, settings) {
-        let answer = text(
+        let response = text(
             StatusCode::UNAUTHORIZED,
             "missing or invalid token; send the token of [admin] as Authorization: Bearer TOKEN\n",
         );
-        return with(answer, WWW_AUTHENTICATE, "Bearer");
+        return with(response, WWW_AUTHENTICATE, "Bearer");
     }
     page.show(request, settings, process).await
 }
@@ -255,9 +255,9 @@ fn typed(status: StatusCode, text: String, kind: &'static str) -> AdminResponse 
     with(response, CACHE_CONTROL, "no-store")
 }
 
-fn with(mut answer: AdminResponse, name: HeaderName, value: &'static str) -> AdminResponse {
-    answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    answer
+fn with(mut response: AdminResponse, name: HeaderName, value: &'static str) -> AdminResponse {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
 }
 
 const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");

@@ -86,7 +86,7 @@ fn sources(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
             source.stage,
             EscapedHtml(source.provider.as_deref().unwrap_or("–")),
             EscapedHtml(&ends),
-            EscapedHtml(&trouble(&source))
+            EscapedHtml(&problem(&source))
         )?;
     }
     page.push_str("</table>");
@@ -94,7 +94,7 @@ fn sources(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
 }
 
 /// Returns the last error of a credential source, or the reason why it has not responded yet.
-fn trouble(source: &SourceStatus) -> String {
+fn problem(source: &SourceStatus) -> String {
     match (&source.last_error, source.has_answered, source.asking_for) {
         (Some(error), ..) => error.clone(),
         (None, false, Some(asking)) => format!("no response for {} s", asking.as_secs()),
@@ -145,11 +145,11 @@ fn traffic(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
         "</table><p>{} in · {} out · upstream connections: {} in use, {} idle, {} opened, {} failed, {} requests queued</p>",
         bytes(total.bytes_in),
         bytes(total.bytes_out),
-        sum(|tally| tally.in_use),
-        sum(|tally| tally.kept),
-        sum(|tally| tally.dialled),
-        sum(|tally| tally.failed),
-        sum(|tally| tally.waiting)
+        sum(|stats| stats.in_use),
+        sum(|stats| stats.idle),
+        sum(|stats| stats.dialled),
+        sum(|stats| stats.failed),
+        sum(|stats| stats.waiting)
     )
 }
 

@@ -31,7 +31,7 @@ use crate::transport::PoolStatsSnapshot;
 /// The state of the process, for the admin listener.
 pub(crate) struct AdminConsole {
     pub(super) view: ArcSwap<ConsoleView>,
-    pub(super) edge: Arc<dyn SourceEnv>,
+    pub(super) env: Arc<dyn SourceEnv>,
     pub(super) counters: Arc<ProcessCounters>,
     pub(super) pool_stats: SharedPoolStats,
     pub(super) drain: DrainSignal,
@@ -47,7 +47,7 @@ pub(crate) struct ConsoleView {
     sources: Vec<Arc<CredentialSource>>,
     routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
-    facts: Vec<EffectiveSetting>,
+    effective_settings: Vec<EffectiveSetting>,
 }
 
 /// An admin listener with its thread. Dropping it stops both.
@@ -60,14 +60,14 @@ pub(crate) struct AdminThread {
 }
 
 impl ConsoleView {
-    pub(crate) fn new(assembled: &BuiltApp) -> Self {
+    pub(crate) fn new(built: &BuiltApp) -> Self {
         Self {
-            settings: assembled.admin.as_ref().map(|admin| admin.settings.clone()).unwrap_or_default(),
-            state: Arc::clone(&assembled.state),
-            sources: each(&assembled.sources).map(|(_, source)| Arc::clone(source)).collect(),
-            routes: assembled.routes.clone(),
-            certificates: assembled.certificates.clone(),
-            facts: assembled.facts.clone(),
+            settings: built.admin.as_ref().map(|admin| admin.settings.clone()).unwrap_or_default(),
+            state: Arc::clone(&built.state),
+            sources: each(&built.sources).map(|(_, source)| Arc::clone(source)).collect(),
+            routes: built.routes.clone(),
+            certificates: built.certificates.clone(),
+            effective_settings: built.effective_settings.clone(),
         }
     }
 }
@@ -75,7 +75,7 @@ impl ConsoleView {
 impl AdminConsole {
     /// Returns the sources that requests need but that have no credentials, each with its state.
     fn down(&self, view: &ConsoleView) -> Vec<String> {
-        let now = self.edge.now();
+        let now = self.env.now();
         let mut seen = HashSet::new();
         let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
         let down = signers.filter(|source| source.get(now).is_err() && seen.insert(source.name()));
@@ -111,7 +111,7 @@ impl AdminProcess for AdminConsole {
             return Err("stopping".to_owned());
         }
         let view = self.view.load();
-        let now = self.edge.now();
+        let now = self.env.now();
         let signers = view.state.upstreams.iter().map(|upstream| upstream.source.as_ref());
         let mut usable = signers.map(|source| source.is_none_or(|source| source.get(now).is_ok()));
         match view.settings.ready_when {
@@ -135,7 +135,7 @@ impl AdminProcess for AdminConsole {
     }
 
     fn sources(&self) -> Vec<SourceStatus> {
-        self.view.load().sources.iter().map(|source| source.status(&*self.edge)).collect()
+        self.view.load().sources.iter().map(|source| source.status(&*self.env)).collect()
     }
 
     fn routes(&self) -> Vec<AdminRoute> {
@@ -147,12 +147,12 @@ impl AdminProcess for AdminConsole {
     }
 
     fn configuration(&self) -> Vec<ShownSetting> {
-        let setting = |fact: &EffectiveSetting| {
-            let EffectiveSetting { key, value, .. } = fact.clone();
-            let origin = fact.shown_origin();
+        let setting = |setting: &EffectiveSetting| {
+            let EffectiveSetting { key, value, .. } = setting.clone();
+            let origin = setting.shown_origin();
             ShownSetting { key, value, origin }
         };
-        self.view.load().facts.iter().map(setting).collect()
+        self.view.load().effective_settings.iter().map(setting).collect()
     }
 
     fn counters(&self) -> Arc<ProcessCounters> {
@@ -169,7 +169,7 @@ impl AdminProcess for AdminConsole {
     }
 
     fn now(&self) -> Timestamp {
-        self.edge.now()
+        self.env.now()
     }
 
     fn reload(&self) -> ReloadFuture {
@@ -212,7 +212,7 @@ impl AdminThread {
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, wanted) = oneshot::channel();
-        let (tell, ended) = oneshot::channel();
+        let (sender, ended) = oneshot::channel();
         let (socket, listener) = bound.into_parts();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let process: Arc<dyn AdminProcess> = Arc::<AdminConsole>::clone(console);
@@ -228,7 +228,7 @@ impl AdminThread {
                 connections.end().await;
             });
             // The receiver may have been dropped already.
-            let _ = tell.send(());
+            let _ = sender.send(());
         })?;
         Ok(Self { listener, settings, end, ended })
     }

@@ -31,13 +31,13 @@ use crate::transport::{self, TrustStoreEntry, TrustStoreId, UpstreamTransport};
 
 /// The builder of a [`BuiltApp`], with the resources that outlive a configuration.
 pub(crate) struct AppBuilder {
-    pub(crate) edge: Arc<dyn SourceEnv>,
+    pub(crate) env: Arc<dyn SourceEnv>,
     pub(crate) counters: Arc<ProcessCounters>,
     services: Arc<CredentialServices>,
     fixtures: Arc<Mutex<SharedResources>>,
     /// Runs blocking work: reading the files that a configuration names, and binding its sockets.
     lane: BlockingLane,
-    keeper: SourceKeeper,
+    refresher: SourceKeeper,
     /// The sources of the last rejected configuration. A retry reuses them, because they may have
     /// responded in the meantime.
     rejected: Option<RejectedSources>,
@@ -62,13 +62,13 @@ pub(crate) struct BuiltApp {
     pub(crate) sources: SourceMap,
     pub(crate) server: server::ServerSettings,
     pub(crate) transport: transport::TransportSettings,
-    pub(crate) trusts: Vec<TrustStoreEntry>,
+    pub(crate) trust_stores: Vec<TrustStoreEntry>,
     /// Taken when serving starts.
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) admin: Option<AdminListener>,
     pub(crate) log: telemetry::LogSettings,
     pub(crate) drain_delay: Duration,
-    pub(crate) facts: Vec<EffectiveSetting>,
+    pub(crate) effective_settings: Vec<EffectiveSetting>,
     pub(crate) routes: Vec<admin::AdminRoute>,
     pub(crate) certificates: Vec<ListenerCertificate>,
     specs: Vec<NamedSpec>,
@@ -84,16 +84,16 @@ pub(crate) struct AdminListener {
 
 /// The current state while another configuration is assembled.
 pub(crate) struct PreviousApp<'a> {
-    pub(crate) assembled: &'a BuiltApp,
+    pub(crate) built: &'a BuiltApp,
     pub(crate) sockets: PreviousSockets,
 }
 
 impl AppBuilder {
-    pub(crate) fn new(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
-        let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
+    pub(crate) fn new(env: Arc<dyn SourceEnv>) -> io::Result<Self> {
+        let inherited = ActivatedSockets::from_environment(env.variable("LISTEN_FDNAMES").as_deref());
         Ok(Self {
-            keeper: SourceKeeper::start(Arc::clone(&edge))?,
-            edge,
+            refresher: SourceKeeper::start(Arc::clone(&env))?,
+            env,
             counters: Arc::default(),
             services: Arc::default(),
             fixtures: Arc::new(Mutex::new(SharedResources { inherited, next_trust: 0 })),
@@ -114,14 +114,14 @@ impl AppBuilder {
         let sources = self.sources(&specs, before.as_ref());
         let configured = ConfiguredSources { specs: &specs, sources: &sources };
         match self.put_together(config, configured, before.as_ref()).await {
-            Ok(assembled) => {
-                self.keeper.retain([&sources]);
+            Ok(built) => {
+                self.refresher.retain([&sources]);
                 self.rejected = None;
-                Ok(BuiltApp { sources, specs, ..assembled })
+                Ok(BuiltApp { sources, specs, ..built })
             }
             Err(error) => {
-                let running = before.as_ref().map(|before| &before.assembled.sources);
-                self.keeper.retain(running.into_iter().chain([&sources]));
+                let running = before.as_ref().map(|before| &before.built.sources);
+                self.refresher.retain(running.into_iter().chain([&sources]));
                 self.rejected = Some(RejectedSources { specs, sources });
                 Err(error)
             }
@@ -137,11 +137,12 @@ impl AppBuilder {
     ) -> Result<BuiltApp, StartError> {
         let ConfiguredSources { specs, sources } = configured;
         let draft = self.draft(config, sources, before).await?;
-        let ProxyConfig { directory, upstreams, limits, timeouts, log, facts, .. } = draft.config;
-        let routes = routes(&directory, &upstreams, sources);
+        let ProxyConfig { routing_table, upstreams, limits, timeouts, log, effective_settings, .. } =
+            draft.config;
+        let routes = routes(&routing_table, &upstreams, sources);
         let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
         let state = ProxyState {
-            directory,
+            routing_table,
             upstreams,
             limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
             access_log: log.access,
@@ -162,12 +163,12 @@ impl AppBuilder {
             },
             transport: to_upstreams(&timeouts, &limits),
             certificates: certificates(&draft.listeners),
-            trusts: draft.trusts,
+            trust_stores: draft.trust_stores,
             listeners: draft.listeners,
             admin: draft.admin,
             log,
             drain_delay: timeouts.drain_delay,
-            facts,
+            effective_settings,
             routes,
             specs: Vec::new(),
         })
@@ -175,17 +176,15 @@ impl AppBuilder {
 
     /// Builds the sources, and starts to refresh each of them.
     fn sources(&self, specs: &[NamedSpec], before: Option<&PreviousApp<'_>>) -> SourceMap {
-        let running = before.map(|before| ConfiguredSources {
-            specs: &before.assembled.specs,
-            sources: &before.assembled.sources,
-        });
+        let running = before
+            .map(|before| ConfiguredSources { specs: &before.built.specs, sources: &before.built.sources });
         let rejected = self
             .rejected
             .as_ref()
             .map(|rejected| ConfiguredSources { specs: &rejected.specs, sources: &rejected.sources });
         let previous: Vec<_> = running.into_iter().chain(rejected).collect();
         let sources = rebuild_sources(specs, &previous, &self.services);
-        self.keeper.keep(&sources);
+        self.refresher.keep(&sources);
         sources
     }
 
@@ -214,14 +213,14 @@ impl AppBuilder {
             // guard: sources-without-credentials
             return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
         }
-        let trusts = before.map_or_else(Vec::new, |before| before.assembled.trusts.clone());
+        let trust_stores = before.map_or_else(Vec::new, |before| before.built.trust_stores.clone());
         let (sockets, fixtures) = (
             BoundSockets::from_previous(before.map(|before| &before.sockets), &config),
             Arc::clone(&self.fixtures),
         );
         let draft = self.lane.run(FILES_LIMIT, move || {
             let mut fixtures = fixtures.lock();
-            AppDraft::make(config, &trusts, &sockets, &mut fixtures)
+            AppDraft::make(config, &trust_stores, &sockets, &mut fixtures)
         });
         draft.await?
     }
@@ -230,7 +229,7 @@ impl AppBuilder {
     /// skipped: if one fails, the new configuration must not be rejected for that.
     async fn first_answers(&self, sources: &SourceMap, before: Option<&PreviousApp<'_>>) -> FirstAnswers {
         let known = |name: &str, source: &Arc<CredentialSource>| {
-            let before = before.and_then(|before| before.assembled.sources.get(name));
+            let before = before.and_then(|before| before.built.sources.get(name));
             before.is_some_and(|before| Arc::ptr_eq(before, source))
         };
         let until = Instant::now() + if before.is_some() { RELOAD_WAIT } else { START_WAIT };
@@ -250,7 +249,7 @@ impl AppBuilder {
 struct AppDraft {
     /// The configuration without its listeners.
     config: ProxyConfig,
-    trusts: Vec<TrustStoreEntry>,
+    trust_stores: Vec<TrustStoreEntry>,
     /// One id for each upstream.
     upstream_trusts: Vec<TrustStoreId>,
     listeners: Vec<ListenerPlan>,
@@ -266,10 +265,10 @@ impl AppDraft {
         fixtures: &mut SharedResources,
     ) -> Result<Self, StartError> {
         let SharedResources { inherited, next_trust } = fixtures;
-        let mut trusts = TrustStores::new(known, next_trust);
+        let mut trust_stores = TrustStores::new(known, next_trust);
         let mut problems = Vec::new();
-        let upstream_trusts = upstream_trusts(&config, &mut trusts, &mut problems);
-        let trusts = trusts.into_all();
+        let upstream_trusts = upstream_trusts(&config, &mut trust_stores, &mut problems);
+        let trust_stores = trust_stores.into_all();
         let mut listeners = Vec::new();
         for listen in std::mem::take(&mut config.listen) {
             let tls = listen.tls.as_ref().map(TlsFiles::load).transpose();
@@ -290,7 +289,7 @@ impl AppDraft {
             }
         }
         StartError::join(problems)?;
-        Ok(Self { config, trusts, upstream_trusts, listeners, admin })
+        Ok(Self { config, trust_stores, upstream_trusts, listeners, admin })
     }
 }
 
@@ -327,9 +326,9 @@ pub(crate) fn try_start(
     clock: Arc<dyn Clock>,
 ) -> Result<WorkerCore, StartError> {
     let mut next = 0;
-    let mut trusts = TrustStores::new(&[], &mut next);
+    let mut trust_stores = TrustStores::new(&[], &mut next);
     let mut problems = Vec::new();
-    let upstream_trusts = upstream_trusts(config, &mut trusts, &mut problems);
+    let upstream_trusts = upstream_trusts(config, &mut trust_stores, &mut problems);
     StartError::join(problems)?;
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
@@ -337,7 +336,7 @@ pub(crate) fn try_start(
         trust,
     });
     let state = ProxyState {
-        directory: config.directory.clone(),
+        routing_table: config.routing_table.clone(),
         upstreams: upstreams.collect(),
         limits: RequestLimits {
             requests: config.limits.requests,
@@ -352,7 +351,7 @@ pub(crate) fn try_start(
     Ok(WorkerCore::new(
         Arc::new(state),
         clock,
-        UpstreamTransport::new(settings, trusts.into_all(), Arc::default()),
+        UpstreamTransport::new(settings, trust_stores.into_all(), Arc::default()),
     ))
 }
 
@@ -368,11 +367,11 @@ pub(crate) struct SourceResults {
 
 /// Fetches credentials once from each described source, concurrently up to a limit. A source that
 /// does not respond in time counts as unavailable.
-pub(crate) async fn ask_all(specs: &[NamedSpec], edge: &dyn SourceEnv) -> SourceResults {
+pub(crate) async fn ask_all(specs: &[NamedSpec], env: &dyn SourceEnv) -> SourceResults {
     let sources = build_sources(specs, &Arc::default());
     let until = Instant::now() + REFRESH_TIMEOUT;
     let asked = each(&sources).map(|(name, source)| async move {
-        let obtained = timeout_at(until, source.obtain(edge)).await;
+        let obtained = timeout_at(until, source.obtain(env)).await;
         let late = ProvideError::Unavailable(format!("no response within {REFRESH_TIMEOUT:?}"));
         (name, obtained.map_or(Some(late), Result::err))
     });
@@ -405,13 +404,13 @@ pub(crate) fn to_upstreams(
 /// cannot be used.
 fn upstream_trusts(
     config: &ProxyConfig,
-    trusts: &mut TrustStores<'_>,
+    trust_stores: &mut TrustStores<'_>,
     problems: &mut Vec<StartError>,
 ) -> Vec<TrustStoreId> {
     let mut ids = Vec::with_capacity(config.upstreams.len());
     for (index, settings) in config.upstreams.iter().enumerate() {
-        let id = match config.directory.get(UpstreamId(index)).endpoint.scheme {
-            UrlScheme::Https => trusts.get(settings.ca_file.as_ref()).unwrap_or_else(|error| {
+        let id = match config.routing_table.get(UpstreamId(index)).endpoint.scheme {
+            UrlScheme::Https => trust_stores.get(settings.ca_file.as_ref()).unwrap_or_else(|error| {
                 problems.push(error.into());
                 NO_TRUST
             }),
@@ -441,8 +440,8 @@ pub(crate) struct StartTrial {
 
 /// Assembles a configuration as a start does, but without its sources. Binds no socket and creates
 /// no file.
-pub(crate) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartTrial {
-    let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
+pub(crate) async fn try_out(config: ProxyConfig, env: &dyn SourceEnv) -> StartTrial {
+    let inherited = ActivatedSockets::from_environment(env.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
     let lane = BlockingLane::default();
     let drafted = lane.run(FILES_LIMIT, move || {
@@ -463,18 +462,18 @@ pub(crate) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartT
     });
     match drafted.await {
         Ok((result, expiring, warnings)) => {
-            let now = edge.now();
+            let now = env.now();
             let expiring = expiring.iter().filter_map(|certificate| certificate.warning(now));
             StartTrial { result, warnings: warnings.into_iter().chain(expiring).collect() }
         }
-        Err(no_answer) => StartTrial { result: Err(no_answer.into()), warnings: Vec::new() },
+        Err(timeout) => StartTrial { result: Err(timeout.into()), warnings: Vec::new() },
     }
 }
 
 /// Returns the signature version, the source and the trust store for each upstream.
 fn signers(
     settings: &[UpstreamSettings],
-    trusts: Vec<TrustStoreId>,
+    trust_stores: Vec<TrustStoreId>,
     specs: &[NamedSpec],
     sources: &SourceMap,
 ) -> Result<Vec<UpstreamSigning>, StartError> {
@@ -484,7 +483,7 @@ fn signers(
         .map(|named| named.name.as_str())
         .collect();
     let mut signers = Vec::with_capacity(settings.len());
-    for (settings, trust) in settings.iter().zip(trusts) {
+    for (settings, trust) in settings.iter().zip(trust_stores) {
         let name = settings.credentials.as_str();
         let source = match sources.get(name) {
             Some(source) => Some(Arc::clone(source)),
@@ -497,18 +496,18 @@ fn signers(
 }
 
 fn routes(
-    directory: &crate::address::RoutingTable,
+    routing_table: &crate::address::RoutingTable,
     upstreams: &[UpstreamSettings],
     sources: &SourceMap,
 ) -> Vec<admin::AdminRoute> {
     let mut routes = Vec::with_capacity(upstreams.len());
     for (index, settings) in upstreams.iter().enumerate() {
         let id = UpstreamId(index);
-        let upstream = directory.get(id);
+        let upstream = routing_table.get(id);
         let endpoint = &upstream.endpoint;
         routes.push(admin::AdminRoute {
             name: id.to_string(),
-            wanted: directory.wanted(id).map(ToString::to_string),
+            wanted: routing_table.wanted(id).map(ToString::to_string),
             endpoint: format!(
                 "{}://{}:{}",
                 endpoint.scheme.as_str(),

@@ -32,7 +32,7 @@ use crate::transport::{UpstreamReachability, UpstreamTransport};
 /// A proxy with bound sockets that does not serve yet.
 pub struct App {
     builder: AppBuilder,
-    assembled: BuiltApp,
+    built: BuiltApp,
     watch: ConfigWatcher,
     reloads: (ReloadHandle, mpsc::Receiver<ReloadRequest>),
     load: Option<LoadConfig>,
@@ -46,7 +46,7 @@ pub type LoadConfig = Arc<dyn Fn() -> Result<ProxyConfig, ReloadError> + Send + 
 /// A serving proxy.
 struct RunningApp {
     builder: AppBuilder,
-    assembled: BuiltApp,
+    built: BuiltApp,
     server: Server,
     console: Arc<AdminConsole>,
     admin: Option<AdminThread>,
@@ -65,16 +65,16 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn assemble(config: ProxyConfig, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
-        let mut builder = AppBuilder::new(edge)?;
+    pub async fn assemble(config: ProxyConfig, env: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
+        let mut builder = AppBuilder::new(env)?;
         let lane = BlockingLane::default();
         let (files, config) =
             lane.run(LOAD_LIMIT, move || (WatchedFiles::from_config(&config), config)).await?;
         let watch = ConfigWatcher::new(files);
-        let assembled = builder.assemble(config, None).await?;
-        warn_of_certificates(&assembled, &*builder.edge);
+        let built = builder.assemble(config, None).await?;
+        warn_of_certificates(&built, &*builder.env);
         let reloads = ReloadHandle::channel();
-        Ok(Self { builder, assembled, watch, reloads, load: None, log: None })
+        Ok(Self { builder, built, watch, reloads, load: None, log: None })
     }
 
     /// Reloads the configuration with `load`, on request or when one of its files changes.
@@ -99,14 +99,14 @@ impl App {
     /// bound ones.
     #[must_use]
     pub fn addresses(&self) -> Vec<ListenAddress> {
-        let bound = self.assembled.listeners.iter().flat_map(|listener| &listener.bound);
+        let bound = self.built.listeners.iter().flat_map(|listener| &listener.bound);
         bound.map(|bound| bound.address.clone()).collect()
     }
 
     /// Returns the address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<ListenAddress> {
-        Some(self.assembled.admin.as_ref()?.bound.as_ref()?.address.clone())
+        Some(self.built.admin.as_ref()?.bound.as_ref()?.address.clone())
     }
 
     /// Returns the state that all workers share, for access to the counters.
@@ -114,7 +114,7 @@ impl App {
     #[doc(hidden)]
     #[must_use]
     pub fn state(&self) -> Arc<crate::proxy::ProxyState> {
-        Arc::clone(&self.assembled.state)
+        Arc::clone(&self.built.state)
     }
 
     /// Serves until `drain` is triggered, then shuts down. Must run inside a `LocalSet`.
@@ -122,17 +122,17 @@ impl App {
     /// # Errors
     /// If the operating system provides no thread or socket.
     pub async fn run(self, drain: DrainSignal) -> io::Result<DrainOutcome> {
-        let Self { builder, mut assembled, watch, reloads: (reloads, mut wishes), load, log } = self;
+        let Self { builder, mut built, watch, reloads: (reloads, mut wishes), load, log } = self;
         let pool_stats = SharedPoolStats::default();
-        let mut listeners = std::mem::take(&mut assembled.listeners);
+        let mut listeners = std::mem::take(&mut built.listeners);
         let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
-        let own = own.chain(assembled.admin.iter().flat_map(|admin| &admin.bound).map(|b| b.address.clone()));
+        let own = own.chain(built.admin.iter().flat_map(|admin| &admin.bound).map(|b| b.address.clone()));
         let own: Vec<ListenAddress> = own.collect();
-        let plan = plan(&assembled, &builder.edge, &own, &pool_stats);
-        let server = Server::start(std::mem::take(&mut listeners), &plan, drain.clone())?;
+        let server_config = server_config(&built, &builder.env, &own, &pool_stats);
+        let server = Server::start(std::mem::take(&mut listeners), &server_config, drain.clone())?;
         let console = Arc::new(AdminConsole {
-            view: ArcSwap::from_pointee(ConsoleView::new(&assembled)),
-            edge: Arc::clone(&builder.edge),
+            view: ArcSwap::from_pointee(ConsoleView::new(&built)),
+            env: Arc::clone(&builder.env),
             counters: Arc::clone(&builder.counters),
             pool_stats: Arc::clone(&pool_stats),
             drain: drain.clone(),
@@ -140,11 +140,11 @@ impl App {
             reloads,
             log: log.clone(),
         });
-        let admin = start_admin(&mut assembled, &console)?;
-        let notifier = ServiceNotifier::start(&*builder.edge);
+        let admin = start_admin(&mut built, &console)?;
+        let notifier = ServiceNotifier::start(&*builder.env);
         let mut running = RunningApp {
             builder,
-            assembled,
+            built,
             server,
             console,
             admin,
@@ -205,7 +205,7 @@ impl RunningApp {
 
     async fn reload(&mut self, reason: ReloadReason) -> Result<Vec<String>, String> {
         let reloaded = self.take_another().await;
-        self.builder.counters.reloaded(reloaded.is_ok(), self.builder.edge.now());
+        self.builder.counters.reloaded(reloaded.is_ok(), self.builder.env.now());
         match &reloaded {
             Ok(changes) if changes.is_empty() => {
                 info!("configuration reloaded; no changes")
@@ -239,21 +239,21 @@ impl RunningApp {
         });
         let (found, loaded) = loaded
             .await
-            .map_err(|no_answer| ReloadError::from(format!("cannot read the configuration: {no_answer}")))?;
+            .map_err(|timeout| ReloadError::from(format!("cannot read the configuration: {timeout}")))?;
         self.watch.reading(found);
         let (files, mut config) = loaded?;
         let warnings = std::mem::take(&mut config.warnings);
-        let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
+        let configured = self.built.admin.as_ref().map(|admin| admin.configured.clone());
         let listener = self.admin.as_ref().map(|thread| thread.listener.clone());
         let socket = |(configured, listener)| ConfiguredSocket { configured, listener };
         let admin = configured.zip(listener).map(socket);
         let before = PreviousApp {
-            assembled: &self.assembled,
+            built: &self.built,
             sockets: PreviousSockets { listening: self.server.sockets(), admin },
         };
-        let mut assembled =
+        let mut built =
             self.builder.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;
-        let admin = start_admin(&mut assembled, &self.console);
+        let admin = start_admin(&mut built, &self.console);
         let admin = admin.map_err(|error| {
             files.refused(&format_args!("cannot start the admin listener thread: {error}"))
         })?;
@@ -261,31 +261,33 @@ impl RunningApp {
         for warning in warnings {
             warn!("{warning}");
         }
-        warn_of_certificates(&assembled, &*self.builder.edge);
-        let settings =
-            changes(&self.assembled.facts, &assembled.facts).iter().map(with_its_time).collect::<Vec<_>>();
+        warn_of_certificates(&built, &*self.builder.env);
+        let settings = changes(&self.built.effective_settings, &built.effective_settings)
+            .iter()
+            .map(with_its_time)
+            .collect::<Vec<_>>();
         let changes = settings.into_iter().chain(self.watch.taken(files)).collect();
 
-        let listeners = std::mem::take(&mut assembled.listeners);
+        let listeners = std::mem::take(&mut built.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
         let admins = admin.iter().chain(&self.admin).map(|thread| thread.listener.address.clone());
         let own: Vec<ListenAddress> =
             self.server.addresses().into_iter().chain(fresh).chain(admins).collect();
-        let plan = plan(&assembled, &self.builder.edge, &own, &self.pool_stats);
-        self.server.renew(listeners, &plan);
-        match (&self.admin, &assembled.admin) {
+        let server_config = server_config(&built, &self.builder.env, &own, &self.pool_stats);
+        self.server.renew(listeners, &server_config);
+        match (&self.admin, &built.admin) {
             (Some(thread), Some(settings)) if admin.is_none() => thread.renew(settings.settings.clone()),
             (_, _) => self.admin = admin,
         }
         // A level that was set at run time is kept, unless the configuration changes the log
         // settings.
         if let Some(log) = &self.log
-            && assembled.log != self.assembled.log
+            && built.log != self.built.log
         {
-            log.renew(&assembled.log);
+            log.renew(&built.log);
         }
-        self.console.show(ConsoleView::new(&assembled));
-        self.assembled = assembled;
+        self.console.show(ConsoleView::new(&built));
+        self.built = built;
         Ok(changes)
     }
 
@@ -293,7 +295,7 @@ impl RunningApp {
     /// clients can notice. Then the requests in flight finish.
     async fn end(self, drain: &DrainSignal) -> io::Result<DrainOutcome> {
         self.notifier.stopping();
-        let delay = self.assembled.drain_delay;
+        let delay = self.built.drain_delay;
         if !delay.is_zero() {
             info!(?delay, "stopping; still accepting requests during drain_delay");
         }
@@ -328,49 +330,48 @@ fn with_its_time(change: &SettingChange) -> String {
 }
 
 /// Logs a warning for each listener certificate that must be replaced.
-fn warn_of_certificates(assembled: &BuiltApp, clock: &dyn SourceEnv) {
+fn warn_of_certificates(built: &BuiltApp, clock: &dyn SourceEnv) {
     let now = clock.now();
-    for warning in assembled.certificates.iter().filter_map(|certificate| certificate.warning(now)) {
+    for warning in built.certificates.iter().filter_map(|certificate| certificate.warning(now)) {
         warn!("{warning}");
     }
 }
 
 /// Starts the admin listener of a configuration, if a new socket was bound for it.
-fn start_admin(assembled: &mut BuiltApp, console: &Arc<AdminConsole>) -> io::Result<Option<AdminThread>> {
-    let Some(admin) = &mut assembled.admin else { return Ok(None) };
+fn start_admin(built: &mut BuiltApp, console: &Arc<AdminConsole>) -> io::Result<Option<AdminThread>> {
+    let Some(admin) = &mut built.admin else { return Ok(None) };
     let settings = admin.settings.clone();
     admin.bound.take().map(|bound| AdminThread::start(bound, settings, console)).transpose()
 }
 
 /// Returns the server settings of a configuration, and the factory of its workers.
-fn plan(
-    assembled: &BuiltApp,
-    edge: &Arc<dyn SourceEnv>,
+fn server_config(
+    built: &BuiltApp,
+    env: &Arc<dyn SourceEnv>,
     own: &[ListenAddress],
     pool_stats: &SharedPoolStats,
 ) -> ServerPlan {
     let reachability =
         Arc::new(UpstreamReachability::new(own.iter().filter_map(ListenAddress::socket).collect()));
-    let state = Arc::clone(&assembled.state);
-    let edge = Arc::clone(edge);
+    let state = Arc::clone(&built.state);
+    let env = Arc::clone(env);
     let pool_stats = Arc::clone(pool_stats);
-    let settings = assembled.transport;
-    let trusts = assembled.trusts.clone();
+    let settings = built.transport;
+    let trust_stores = built.trust_stores.clone();
     let make_core: MakeCore = Arc::new(move |before| {
         let state = Arc::clone(&state);
         let reachability = Arc::clone(&reachability);
         match before {
-            Some(core) => {
-                core.renewed(state, |transport| transport.renewed(settings, trusts.clone(), reachability))
-            }
+            Some(core) => core
+                .renewed(state, |transport| transport.renewed(settings, trust_stores.clone(), reachability)),
             None => {
-                let transport = UpstreamTransport::new(settings, trusts.clone(), reachability);
+                let transport = UpstreamTransport::new(settings, trust_stores.clone(), reachability);
                 pool_stats.lock().push(transport.stats());
-                WorkerCore::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
+                WorkerCore::new(state, Arc::clone(&env) as Arc<dyn Clock>, transport)
             }
         }
     });
-    ServerPlan { settings: assembled.server, make_core }
+    ServerPlan { settings: built.server, make_core }
 }
 
 /// A check of the configuration files in progress.

@@ -14,7 +14,7 @@ use crate::credentials::{CredentialSource, SourceEnv, SourceMap, each};
 
 /// The sources that are refreshed, on a separate thread. Dropping it stops all refreshes.
 pub(crate) struct SourceKeeper {
-    edge: Arc<dyn SourceEnv>,
+    env: Arc<dyn SourceEnv>,
     runtime: Handle,
     tasks: RefCell<HashMap<*const CredentialSource, SourceTask>>,
     _end: oneshot::Sender<()>,
@@ -31,7 +31,7 @@ impl SourceKeeper {
     ///
     /// # Errors
     /// If the operating system provides no thread.
-    pub(crate) fn start(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
+    pub(crate) fn start(env: Arc<dyn SourceEnv>) -> io::Result<Self> {
         // Each file that does not respond occupies a thread, and a name lookup needs one too.
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
@@ -43,7 +43,7 @@ impl SourceKeeper {
             // Does not wait for blocking work.
             runtime.shutdown_background();
         })?;
-        Ok(Self { edge, runtime: handle, tasks: RefCell::default(), _end: end })
+        Ok(Self { env, runtime: handle, tasks: RefCell::default(), _end: end })
     }
 
     /// Starts to refresh each source that is not refreshed yet.
@@ -51,9 +51,9 @@ impl SourceKeeper {
         let mut tasks = self.tasks.borrow_mut();
         for (_, source) in each(sources) {
             tasks.entry(Arc::as_ptr(source)).or_insert_with(|| {
-                let kept = Arc::clone(source);
-                let edge = Arc::clone(&self.edge);
-                let task = self.runtime.spawn(async move { kept.follow(&*edge).await });
+                let refreshed = Arc::clone(source);
+                let env = Arc::clone(&self.env);
+                let task = self.runtime.spawn(async move { refreshed.follow(&*env).await });
                 SourceTask { _source: Arc::clone(source), task: task.abort_handle() }
             });
         }
@@ -63,10 +63,10 @@ impl SourceKeeper {
     pub(crate) fn retain<'a>(&self, all: impl IntoIterator<Item = &'a SourceMap>) {
         let all: HashSet<*const CredentialSource> =
             all.into_iter().flat_map(SourceMap::values).map(Arc::as_ptr).collect();
-        self.tasks.borrow_mut().retain(|source, kept| {
+        self.tasks.borrow_mut().retain(|source, entry| {
             let is_kept = all.contains(source);
             if !is_kept {
-                kept.task.abort();
+                entry.task.abort();
             }
             is_kept
         });

@@ -34,8 +34,8 @@ struct QueueState {
 
 impl ServiceNotifier {
     /// Starts the thread, if the environment names a notification socket.
-    pub(crate) fn start(edge: &dyn SourceEnv) -> Self {
-        if edge.variable("NOTIFY_SOCKET").is_none() {
+    pub(crate) fn start(env: &dyn SourceEnv) -> Self {
+        if env.variable("NOTIFY_SOCKET").is_none() {
             return Self(None);
         }
         let queue = Arc::<NotifyQueue>::default();

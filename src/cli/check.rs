@@ -131,8 +131,8 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
     });
     for (index, settings) in config.upstreams.iter().enumerate() {
         let id = UpstreamId(index);
-        let upstream = config.directory.get(id);
-        let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
+        let upstream = config.routing_table.get(id);
+        let wanted = config.routing_table.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
         let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
         lines.push(format!(
             "{id:10} {wanted}{}://{}:{} region {region} signature {} credentials {}",

@@ -22,7 +22,7 @@ impl ChildEnv {
     /// Determines the changes for a proxy with this configuration. `names` are the variables of
     /// this process.
     pub(super) fn new(config: &ProxyConfig, names: Vec<OsString>) -> Self {
-        let references = || config.facts.iter().filter_map(|fact| fact.reference.as_ref());
+        let references = || config.effective_settings.iter().filter_map(|setting| setting.reference.as_ref());
         let read: HashSet<&OsStr> = references()
             .filter_map(|reference| match reference {
                 ValueReference::Variable(name) => Some(OsStr::new(name)),
@@ -33,7 +33,7 @@ impl ChildEnv {
         let is_read = |name: &OsStr| read.contains(name) || of_systemd && name == CREDENTIALS;
         let removed =
             names.into_iter().filter(|name| is_read(name) || leads_to_a_key(&name.to_string_lossy()));
-        let first = config.directory.get(crate::address::UpstreamId(0));
+        let first = config.routing_table.get(crate::address::UpstreamId(0));
         Self {
             removed: removed.collect(),
             region: first.region.as_ref().map(|region| region.as_str().to_owned()),

@@ -187,10 +187,10 @@ enum ExchangeError {
 fn step(
     what: &str,
     expected: &str,
-    reply: &Result<DemoReply, ExchangeError>,
+    response: &Result<DemoReply, ExchangeError>,
     as_expected: impl Fn(StatusCode, &str) -> bool,
 ) -> bool {
-    let (good, shown) = match reply {
+    let (good, shown) = match response {
         Ok(DemoReply { status, body }) => (as_expected(*status, body), status.to_string()),
         Err(error) => (false, error.to_string()),
     };

@@ -98,7 +98,9 @@ pub(super) fn run(arguments: &EmulateArgs) -> CommandExit {
 async fn emulate(arguments: &EmulateArgs) -> CommandExit {
     let account = match &arguments.security_token {
         None => EmulatedAccount::pair(&arguments.access_key_id, &arguments.access_key_secret),
-        Some(token) => EmulatedAccount::triple(&arguments.access_key_id, &arguments.access_key_secret, token),
+        Some(token) => {
+            EmulatedAccount::temporary(&arguments.access_key_id, &arguments.access_key_secret, token)
+        }
     };
     let settings = arguments.bucket.iter().cloned().fold(
         EmulatorSettings::new(arguments.region.clone(), Arc::new(SystemEnv)).account(account),
@@ -156,7 +158,7 @@ fn issuer(arguments: &EmulateArgs, address: SocketAddr, oss: &OssService) -> io:
         issuer.token(token);
     }
     if let Some(lifetime) = arguments.token_lifetime {
-        issuer.life(lifetime);
+        issuer.set_lifetime(lifetime);
     }
     Ok(issuer)
 }

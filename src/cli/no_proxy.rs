@@ -20,9 +20,9 @@ pub(super) struct NoProxyList {
 }
 
 impl NoProxyList {
-    pub(super) fn from_env(edge: &dyn SourceEnv) -> Self {
-        let is_proxied = PROXIES.iter().any(|name| edge.variable(name).is_some());
-        Self { is_proxied, lists: LISTS.map(|name| edge.variable(name)) }
+    pub(super) fn from_env(env: &dyn SourceEnv) -> Self {
+        let is_proxied = PROXIES.iter().any(|name| env.variable(name).is_some());
+        Self { is_proxied, lists: LISTS.map(|name| env.variable(name)) }
     }
 
     /// Returns the variables to change, with their values.
@@ -43,8 +43,8 @@ impl NoProxyList {
 }
 
 fn without_oss(list: &str) -> String {
-    let kept: Vec<&str> = list.split(',').filter(|entry| !covers_oss(entry)).collect();
-    kept.join(",")
+    let remaining: Vec<&str> = list.split(',').filter(|entry| !covers_oss(entry)).collect();
+    remaining.join(",")
 }
 
 fn and(list: &str, host: &str) -> String {

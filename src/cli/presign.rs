@@ -95,14 +95,14 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
         refused(&"its credentials are of type \"anonymous\", which never signs; a public object needs no presigned URL")
     })?;
     let credentials = source.refresh(&SystemEnv).await.map_err(PresignError::from_source)?;
-    let moment = SigningTime::new(SystemEnv.now());
-    check_end(arguments, &credentials, &moment)?;
+    let signing_time = SigningTime::new(SystemEnv.now());
+    check_end(arguments, &credentials, &signing_time)?;
 
-    let way = ResolvedEndpoint::as_given(&request.object, &config.directory);
-    let key = signing_key(&credentials, settings.signature, &way, &moment)?;
-    let signed = key.presign(&request.signable(&headers), &moment, arguments.expires);
+    let endpoint = ResolvedEndpoint::as_given(&request.object, &config.routing_table);
+    let key = signing_key(&credentials, settings.signature, &endpoint, &signing_time)?;
+    let signed = key.presign(&request.signable(&headers), &signing_time, arguments.expires);
     request.object.query = signed.map_err(|error| PresignError::Usage(error.to_string()))?;
-    Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&request.object)))
+    Ok(format!("{}://{}{}", endpoint.scheme.as_str(), endpoint.host, endpoint.target(&request.object)))
 }
 
 /// Locates the object of the URL as for a request on any of the listeners.
@@ -138,11 +138,12 @@ fn locate(
     let mut headers = headers.clone();
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
-    let entrance = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
+    let listener_names = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
     Host::from_request(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
     let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
-    let object = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory))
-        .map_err(|error| PresignError::Refused(error.to_string()))?;
+    let object =
+        LocatedObject::find(&arguments.method, &target, &headers, (listener_names, &config.routing_table))
+            .map_err(|error| PresignError::Refused(error.to_string()))?;
     Ok(AddressedRequest { method: arguments.method.clone(), object })
 }
 
@@ -151,15 +152,15 @@ fn locate(
 fn check_end(
     arguments: &PresignArgs,
     credentials: &Arc<Credentials>,
-    moment: &SigningTime,
+    signing_time: &SigningTime,
 ) -> Result<(), PresignError> {
     let lifetime_s = i64::try_from(arguments.expires.as_secs()).unwrap_or(i64::MAX);
     match credentials.expires {
-        Some(end) if end <= moment.at() => Err(PresignError::Credentials(format!(
+        Some(end) if end <= signing_time.at() => Err(PresignError::Credentials(format!(
             "the credentials of {} have expired",
             credentials.provider
         ))),
-        Some(end) if end.unix_s() < moment.at().unix_s().saturating_add(lifetime_s) => {
+        Some(end) if end.unix_s() < signing_time.at().unix_s().saturating_add(lifetime_s) => {
             if !arguments.outlive_credentials {
                 return Err(PresignError::Credentials(format!(
                     "the credentials expire at {}, and the URL with them; shorten --expires, or pass --outlive-credentials",

@@ -97,5 +97,5 @@ fn rejects_v1(message: &str) -> bool {
 
 /// Returns the region that an endpoint of OSS names.
 pub(super) fn region_of(endpoint: &str) -> Option<Region> {
-    OssName::parse(endpoint).and_then(|name| name.place.region().cloned())
+    OssName::parse(endpoint).and_then(|name| name.oss_endpoint.region().cloned())
 }

@@ -107,7 +107,9 @@ async fn start(arguments: &RunArgs) -> Result<PreparedRun, CommandExit> {
 /// the command.
 fn configuration(flags: &CommonFlags) -> Result<ProxyConfig, ReloadError> {
     let mut config = flags.read_alone()?;
-    let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
+    let is_given = |key: &str| {
+        config.effective_settings.iter().any(|setting| setting.key == key && setting.origin.is_some())
+    };
     let has_level = is_given("log.level");
     let has_access = is_given("log.access") || is_given("log.sample");
     if !has_level {
@@ -154,7 +156,7 @@ async fn run_with_proxy(
         tokio::select! {
             biased;
             started = &mut starting => {
-                break started.unwrap_or_else(|no_answer| Err(io::Error::other(no_answer)));
+                break started.unwrap_or_else(|timeout| Err(io::Error::other(timeout)));
             }
             signal = signals.next() => early.push(signal),
             // The command may already run, and the signal may be for it. The command must not be left

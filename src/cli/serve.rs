@@ -65,8 +65,8 @@ async fn start(flags: &CommonFlags) -> CommandExit {
 pub(super) async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, CommandExit> + Send + 'static,
 ) -> Result<T, CommandExit> {
-    BlockingLane::default().run(START_LIMIT, read).await.unwrap_or_else(|no_answer| {
-        complain(format_args!("cannot start: reading the configuration files: {no_answer}"));
+    BlockingLane::default().run(START_LIMIT, read).await.unwrap_or_else(|timeout| {
+        complain(format_args!("cannot start: reading the configuration files: {timeout}"));
         Err(CommandExit::Config)
     })
 }

@@ -56,8 +56,8 @@ pub(super) fn run(arguments: &WaitArgs) -> CommandExit {
     block_on(wait(&admin.address, arguments.timeout))
 }
 
-async fn wait(address: &ListenAddress, patience: Duration) -> CommandExit {
-    let until = Instant::now() + patience;
+async fn wait(address: &ListenAddress, limit: Duration) -> CommandExit {
+    let until = Instant::now() + limit;
     loop {
         let Err(reason) = probe(address).await else { return CommandExit::Ok };
         let now = Instant::now();

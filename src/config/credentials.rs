@@ -23,7 +23,7 @@ use crate::transport::{InvalidUrl, Url};
 
 /// Resolves references to secrets.
 pub(super) struct SecretResolver<'a> {
-    pub(super) outside: &'a dyn SourceEnv,
+    pub(super) env: &'a dyn SourceEnv,
     modes: FileModePolicy,
     /// The files that were read, with the digests of their contents.
     files: RefCell<Vec<FileDigest>>,
@@ -61,8 +61,8 @@ pub(super) fn read(
 }
 
 impl<'a> SecretResolver<'a> {
-    pub(super) fn new(outside: &'a dyn SourceEnv, modes: FileModePolicy) -> Self {
-        Self { outside, modes, files: RefCell::default() }
+    pub(super) fn new(env: &'a dyn SourceEnv, modes: FileModePolicy) -> Self {
+        Self { env, modes, files: RefCell::default() }
     }
 
     /// Returns the files that were read, with the digests of their contents.
@@ -90,7 +90,7 @@ impl<'a> SecretResolver<'a> {
             ProviderType::Env => Some(ProviderSpec::new(roles::wanted(section, report))),
             ProviderType::Process => {
                 for given in section.texts("environment", report) {
-                    if self.outside.is_not_text(&given.value) {
+                    if self.env.is_not_text(&given.value) {
                         report.error(&given.at, ConfigErrorKind::VariableNotText(given.value));
                     }
                 }
@@ -121,7 +121,7 @@ impl<'a> SecretResolver<'a> {
             profile: text("profile", report),
             allow_process: section.truth("allow_process", report).is_some_and(|given| given.value),
             strict: self.is_strict(),
-            place: roles::place(section, report),
+            sts_endpoint: roles::sts_endpoint(section, report),
         };
         ProviderSpec::new(ToolFileConfig { format, file })
     }
@@ -153,8 +153,8 @@ impl<'a> SecretResolver<'a> {
         let token = self.confidential(section, "security_token", report);
         let id = id?;
         let secret = secret?;
-        if let Err(insane) = check_key(id.expose(), secret.expose(), token.as_ref().map(Secret::expose)) {
-            report.error(&section.here(), insane.into());
+        if let Err(invalid) = check_key(id.expose(), secret.expose(), token.as_ref().map(Secret::expose)) {
+            report.error(&section.here(), invalid.into());
             return None;
         }
         Some(ProviderSpec::new(StaticKeyConfig { id, secret, token }))
@@ -181,7 +181,7 @@ impl<'a> SecretResolver<'a> {
                 Err(ConfigErrorKind::EmptyReference)
             }
             SecretReference::Variable(name) => {
-                let value = self.outside.variable(name).map(Secret::new);
+                let value = self.env.variable(name).map(Secret::new);
                 value.ok_or_else(|| self.no_variable(name))
             }
             SecretReference::File(path) => self.file(Path::new(path), given, report),
@@ -200,7 +200,7 @@ impl<'a> SecretResolver<'a> {
 
     /// Returns the error for a variable that is missing or not UTF-8.
     fn no_variable(&self, name: &str) -> ConfigErrorKind {
-        let problem = if self.outside.is_not_text(name) {
+        let problem = if self.env.is_not_text(name) {
             ConfigErrorKind::VariableNotText
         } else {
             ConfigErrorKind::NoVariable
@@ -217,7 +217,7 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Result<Secret, ConfigErrorKind> {
         let name = path.display().to_string();
-        let file = match self.outside.read_secret(path) {
+        let file = match self.env.read_secret(path) {
             Ok(file) => file,
             Err(error) => return Err(ConfigErrorKind::SecretFile(name, error.to_string())),
         };
@@ -242,7 +242,7 @@ impl<'a> SecretResolver<'a> {
         if name.contains('/') || name == "." || name == ".." {
             return Err(ConfigErrorKind::CredentialName(name.to_owned()));
         }
-        let directory = self.outside.variable("CREDENTIALS_DIRECTORY");
+        let directory = self.env.variable("CREDENTIALS_DIRECTORY");
         let directory = directory.ok_or(ConfigErrorKind::NoCredentialsDirectory)?;
         Ok(Path::new(&directory).join(name))
     }

@@ -106,10 +106,10 @@ impl ValueFingerprint {
 /// Returns all settings: those of the file, overridden by flags and environment, and the defaults
 /// of the rest.
 pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<EffectiveSetting> {
-    let mut facts = Vec::new();
-    walk(table, "", document, &mut facts);
-    facts.sort_by_key(|fact| fact.start);
-    let mut facts: Vec<EffectiveSetting> = facts.into_iter().map(|fact| fact.setting).collect();
+    let mut effective = Vec::new();
+    walk(table, "", document, &mut effective);
+    effective.sort_by_key(|setting| setting.start);
+    let mut effective: Vec<EffectiveSetting> = effective.into_iter().map(|setting| setting.setting).collect();
     let settings = single_settings();
     let mut over = Vec::new();
     for flag in FlagSetting::ALL {
@@ -127,9 +127,9 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
         let reference = ValueReference::parse(texts[0]);
         over.push(EffectiveSetting { key, value, origin: Some(first.at.clone()), reference, mark });
     }
-    facts.retain(|fact| !over.iter().any(|over| over.key == fact.key));
-    facts.extend(over);
-    let given: HashSet<&str> = facts.iter().map(|fact| fact.key.as_str()).collect();
+    effective.retain(|setting| !over.iter().any(|over| over.key == setting.key));
+    effective.extend(over);
+    let given: HashSet<&str> = effective.iter().map(|setting| setting.key.as_str()).collect();
     let absent = settings.iter().filter(|setting| !given.contains(setting.path.as_str()));
     let absent = absent.filter(|setting| setting.spec.default.is_value());
     let default = |setting: &SingleSetting| {
@@ -138,8 +138,8 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
         EffectiveSetting { key: setting.path.clone(), value, origin: None, reference: None, mark }
     };
     let defaults: Vec<EffectiveSetting> = absent.map(default).collect();
-    facts.extend(defaults);
-    facts
+    effective.extend(defaults);
+    effective
 }
 
 /// Returns the settings whose values differ. Differences in origin are ignored.
@@ -156,24 +156,24 @@ pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<S
     let change =
         |key: &str, kind| SettingChange { key: key.to_owned(), needs_restart: restarts.contains(key), kind };
     let mut changes = Vec::new();
-    for fact in after {
-        let value = fact.value.clone();
-        let kind = match was.get(fact.key.as_str()) {
+    for setting in after {
+        let value = setting.value.clone();
+        let kind = match was.get(setting.key.as_str()) {
             None => ChangeKind::Added(value),
-            Some(was) if was.value != fact.value => ChangeKind::Replaced(was.value.clone(), value),
-            Some(was) if was.mark != fact.mark => ChangeKind::Hidden,
+            Some(was) if was.value != setting.value => ChangeKind::Replaced(was.value.clone(), value),
+            Some(was) if was.mark != setting.mark => ChangeKind::Hidden,
             Some(_) => continue,
         };
-        changes.push(change(&fact.key, kind));
+        changes.push(change(&setting.key, kind));
     }
-    let gone = before.iter().filter(|fact| !is.contains_key(fact.key.as_str()));
-    changes.extend(gone.map(|fact| change(&fact.key, ChangeKind::Removed(fact.value.clone()))));
+    let gone = before.iter().filter(|setting| !is.contains_key(setting.key.as_str()));
+    changes.extend(gone.map(|setting| change(&setting.key, ChangeKind::Removed(setting.value.clone()))));
     changes
 }
 
 /// Maps settings by key. Of two with the same key, the first is used.
-fn by_key(facts: &[EffectiveSetting]) -> HashMap<&str, &EffectiveSetting> {
-    facts.iter().rev().map(|fact| (fact.key.as_str(), fact)).collect()
+fn by_key(settings: &[EffectiveSetting]) -> HashMap<&str, &EffectiveSetting> {
+    settings.iter().rev().map(|setting| (setting.key.as_str(), setting)).collect()
 }
 
 /// A setting of the file.
@@ -184,18 +184,18 @@ struct WrittenSetting {
 }
 
 /// Collects the values of a table.
-fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, facts: &mut Vec<WrittenSetting>) {
+fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, settings: &mut Vec<WrittenSetting>) {
     for (name, value) in table {
         let name: &str = name.get_ref();
         let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         match value.get_ref() {
-            DeValue::Table(inner) => walk(inner, &key, document, facts),
+            DeValue::Table(inner) => walk(inner, &key, document, settings),
             DeValue::Array(items)
                 if !items.is_empty() && items.iter().all(|item| item.get_ref().is_table()) =>
             {
                 let tables = items.iter().filter_map(|item| item.get_ref().as_table());
                 for (index, inner) in tables.enumerate() {
-                    walk(inner, &format!("{key}[{index}]"), document, facts);
+                    walk(inner, &format!("{key}[{index}]"), document, settings);
                 }
             }
             other @ (DeValue::String(_)
@@ -216,7 +216,7 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, facts: &
                     ValueFingerprint::new(&whole(other))
                 };
                 let setting = EffectiveSetting { key, value, origin, reference, mark };
-                facts.push(WrittenSetting { start: span.start, setting });
+                settings.push(WrittenSetting { start: span.start, setting });
             }
         }
     }

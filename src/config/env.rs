@@ -82,13 +82,13 @@ impl FileDigest {
 
 /// A [`SourceEnv`] that records the paths of the files that are requested from it.
 pub(super) struct TrackedEnv<'a> {
-    outside: &'a dyn SourceEnv,
+    env: &'a dyn SourceEnv,
     files: Mutex<Vec<PathBuf>>,
 }
 
 impl<'a> TrackedEnv<'a> {
-    pub(super) fn new(outside: &'a dyn SourceEnv) -> Self {
-        Self { outside, files: Mutex::default() }
+    pub(super) fn new(env: &'a dyn SourceEnv) -> Self {
+        Self { env, files: Mutex::default() }
     }
 
     /// Returns the paths of the files, including missing ones.
@@ -99,31 +99,31 @@ impl<'a> TrackedEnv<'a> {
 
 impl Clock for TrackedEnv<'_> {
     fn now(&self) -> Timestamp {
-        self.outside.now()
+        self.env.now()
     }
 }
 
 impl SourceEnv for TrackedEnv<'_> {
     fn variable(&self, name: &str) -> Option<String> {
-        self.outside.variable(name)
+        self.env.variable(name)
     }
 
     fn variable_names(&self) -> Vec<String> {
-        self.outside.variable_names()
+        self.env.variable_names()
     }
 
     fn is_not_text(&self, name: &str) -> bool {
-        self.outside.is_not_text(name)
+        self.env.is_not_text(name)
     }
 
     fn read_secret(&self, path: &Path) -> io::Result<SecretText> {
         self.files.lock().push(path.to_owned());
-        self.outside.read_secret(path)
+        self.env.read_secret(path)
     }
 
     fn check_readable(&self, path: &Path) -> io::Result<()> {
         self.files.lock().push(path.to_owned());
-        self.outside.check_readable(path)
+        self.env.check_readable(path)
     }
 }
 

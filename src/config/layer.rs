@@ -36,11 +36,11 @@ impl SettingLayer {
 
     /// Reads the layer of the environment.
     #[must_use]
-    pub fn from_environment(edge: &dyn SourceEnv) -> Self {
+    pub fn from_environment(env: &dyn SourceEnv) -> Self {
         let value =
-            |setting: FlagSetting| Some(LayerValue { setting, value: edge.variable(&setting.variable())? });
+            |setting: FlagSetting| Some(LayerValue { setting, value: env.variable(&setting.variable())? });
         let values = FlagSetting::ALL.into_iter().filter_map(value).collect();
-        Self { kind: LayerKind::Environment, alone: false, values, wrong: variables::check(edge) }
+        Self { kind: LayerKind::Environment, alone: false, values, wrong: variables::check(env) }
     }
 
     /// Reports the invalid variables.

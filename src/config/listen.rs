@@ -112,7 +112,7 @@ fn tls(
     section.check(&TLS, report);
     let readable = |text: &str| {
         let unreadable = |error: std::io::Error| ConfigErrorKind::TlsFile(text.to_owned(), error.to_string());
-        secrets.outside.check_readable(Path::new(text)).map(|()| PathBuf::from(text)).map_err(unreadable)
+        secrets.env.check_readable(Path::new(text)).map(|()| PathBuf::from(text)).map_err(unreadable)
     };
     let certificate = section.parsed("cert_file", readable, report);
     let client_ca = section.parsed("client_ca_file", readable, report);

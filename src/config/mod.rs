@@ -73,7 +73,7 @@ pub struct ProxyConfig {
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
-    pub(crate) directory: RoutingTable,
+    pub(crate) routing_table: RoutingTable,
     /// The other settings of each upstream, by its [`UpstreamId`].
     pub(crate) upstreams: Vec<UpstreamSettings>,
     /// The credential sources by name: those of the file, and `default` if it is used.
@@ -89,7 +89,7 @@ pub struct ProxyConfig {
     /// Warnings, one per line, each with its location.
     pub(crate) warnings: Vec<String>,
     /// All effective settings with their origins.
-    pub(crate) facts: Vec<EffectiveSetting>,
+    pub(crate) effective_settings: Vec<EffectiveSetting>,
     /// The configuration file, with the digest of the content that was read.
     pub(crate) file: Option<FileDigest>,
     /// The secret files that were read, with the digests of their contents.
@@ -164,9 +164,9 @@ impl ProxyConfig {
     pub fn load(
         file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
-        outside: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Self, ConfigErrors> {
-        match Self::outline(file, layers, outside) {
+        match Self::outline(file, layers, env) {
             ConfigOutline { config: Some(config), errors: None } => Ok(config),
             ConfigOutline { errors, .. } => Err(errors.unwrap_or_default()),
         }
@@ -179,12 +179,12 @@ impl ProxyConfig {
     pub(crate) fn outline(
         file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
-        outside: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> ConfigOutline {
         let mut report = ConfigReport::default();
         let document = ConfigDocument::new(file, layers);
         let table = document.parse(&mut report);
-        let noted = TrackedEnv::new(outside);
+        let noted = TrackedEnv::new(env);
         let config = if report.count() == 0 {
             read(&document.root(table.get_ref(), &mut report), &noted, &mut report)
         } else {
@@ -192,12 +192,12 @@ impl ProxyConfig {
         };
         layers.iter().for_each(|layer| layer.report(&mut report));
         let FinishedReport { warnings, errors } = report.finish();
-        let facts = effective::all(table.get_ref(), &document);
+        let effective_settings = effective::all(table.get_ref(), &document);
         let own = file.map(|file| FileDigest {
             path: file.path.to_owned(),
             digest: ContentDigest::new(file.text.as_bytes()),
         });
-        let config = config.map(|config| Self { warnings, facts, file: own, ..config });
+        let config = config.map(|config| Self { warnings, effective_settings, file: own, ..config });
         ConfigOutline { config, errors: errors.map(|errors| errors.naming(noted.into_files())) }
     }
 
@@ -209,12 +209,12 @@ impl ProxyConfig {
     pub(crate) fn admin(
         file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
-        outside: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Option<AdminConfig>, ConfigErrors> {
         let mut report = ConfigReport::default();
         let document = ConfigDocument::new(file, layers);
         let table = document.parse(&mut report);
-        let secrets = SecretResolver::new(outside, FileModePolicy::Warn);
+        let secrets = SecretResolver::new(env, FileModePolicy::Warn);
         let mut admin = None;
         if report.count() == 0 {
             admin = listen::read_admin(&document.top(table.get_ref()), &secrets, &mut report);
@@ -234,18 +234,18 @@ impl ProxyConfig {
 }
 
 /// Reads the sections. Returns `None` only after an error has been reported.
-fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigReport) -> Option<ProxyConfig> {
+fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport) -> Option<ProxyConfig> {
     let modes =
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
-    let secrets = SecretResolver::new(outside, modes);
+    let secrets = SecretResolver::new(env, modes);
     let ListenSections { listen, admin } = listen::read(root, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
     let described = credentials::read(root, &secrets, report);
-    let surroundings = ValidationContext { listeners: &listen, described: &described, secrets: &secrets };
-    let UpstreamSections { directory, settings: upstreams } = upstreams::read(root, &surroundings, report)?;
+    let context = ValidationContext { listeners: &listen, described: &described, secrets: &secrets };
+    let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
     let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();
@@ -264,19 +264,19 @@ fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigRe
         upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
     for NamedSpec { name, spec } in &mut credentials {
         let used = upstreams_of.get(name.as_str()).copied();
-        let upstream = directory.get(UpstreamId(used.unwrap_or(0)));
+        let upstream = routing_table.get(UpstreamId(used.unwrap_or(0)));
         // The signing region of a CloudBox or an accelerator zone is not the region that it is in.
         let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
-        if let (Some(place), Some(region)) =
+        if let (Some(sts_endpoint), Some(region)) =
             (spec.sts_endpoint_mut(), around.or_else(|| upstream.region.clone()))
         {
-            place.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
+            sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
         }
     }
     Some(ProxyConfig {
         listen,
         admin,
-        directory,
+        routing_table,
         upstreams,
         credentials,
         limits,
@@ -284,7 +284,7 @@ fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigRe
         log,
         process,
         warnings: Vec::new(),
-        facts: Vec::new(),
+        effective_settings: Vec::new(),
         file: None,
         files: secrets.into_files(),
     })

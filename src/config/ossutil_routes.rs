@@ -28,12 +28,12 @@ pub(super) struct ImpliedRoute {
 /// they modify.
 pub(super) fn read(
     root: &ConfigSection<'_>,
-    surroundings: &ValidationContext<'_>,
+    context: &ValidationContext<'_>,
     default: &UpstreamAddress,
     checks: &UpstreamChecks<'_>,
     report: &mut ConfigReport,
 ) -> Vec<ImpliedRoute> {
-    let ValidationContext { described, secrets, .. } = surroundings;
+    let ValidationContext { described, secrets, .. } = context;
     let all = root.child("credentials", report);
     let mut implied = Vec::new();
     for DescribedSource { name, spec } in *described {
@@ -41,7 +41,7 @@ pub(super) fn read(
         let Some(ToolFileConfig { file: tool, .. }) = tool else { continue };
         let section = all.child(name, report);
         let Some(routes) = section.truth("routes", report).filter(|given| given.value) else { continue };
-        let variable = |name: &str| secrets.outside.variable(name).filter(|value| !value.is_empty());
+        let variable = |name: &str| secrets.env.variable(name).filter(|value| !value.is_empty());
         let named = || Some(PathBuf::from(variable("OSSUTIL_CONFIG_FILE")?));
         let home = || Some(PathBuf::from(variable("HOME")?).join(".ossutilconfig"));
         let Some(path) = tool.path.clone().or_else(named).or_else(home) else {
@@ -104,11 +104,11 @@ impl BucketRoute {
             },
             None => {
                 let region = named.clone().or_else(|| of_profile.clone());
-                let place = region.and_then(|region| OssEndpoint::new(EndpointKind::Public, region));
-                let place = place.ok_or(ConfigErrorKind::Missing(
+                let oss_endpoint = region.and_then(|region| OssEndpoint::new(EndpointKind::Public, region));
+                let oss_endpoint = oss_endpoint.ok_or(ConfigErrorKind::Missing(
                     "set a region or an endpoint for each bucket in the file",
                 ))?;
-                Endpoint::from_place(&place, default.endpoint.scheme)
+                Endpoint::from_place(&oss_endpoint, default.endpoint.scheme)
             }
         };
         let service = endpoint.service_name().map(|name| name.service);

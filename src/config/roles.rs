@@ -17,7 +17,7 @@ use crate::transport::Url;
 
 /// Reads a role that the identity of another source assumes.
 pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
-    let place = place(section, report);
+    let sts_endpoint = sts_endpoint(section, report);
     let signature = section.word_or_default("sts_signature", &SIGNATURES, report).value;
     let source = required(section, "source", "set it to the credentials that assume the role", report);
     let params = signed_role_params(section, report);
@@ -26,7 +26,7 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
         report.error(&section.at("role_arn"), problem);
     }
     let role = params.to_role(params.role_arn.clone()?);
-    let role = Box::new(AssumeRoleConfig { role, place, signature });
+    let role = Box::new(AssumeRoleConfig { role, sts_endpoint, signature });
     Some(ProviderSpec::AssumeRole { source: source?, role })
 }
 
@@ -37,7 +37,7 @@ pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Oi
         role: role_params(section, report),
         provider_arn: text(section, "oidc_provider_arn", report),
         token_file: text(section, "token_file", report).map(PathBuf::from),
-        place: place(section, report),
+        sts_endpoint: sts_endpoint(section, report),
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> 
     EnvConfig {
         role: signed_role_params(section, report),
         from_env: section.is_true("assume_role_from_env", report),
-        place: place(section, report),
+        sts_endpoint: sts_endpoint(section, report),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut Conf
     }
 }
 
-pub(super) fn place(section: &ConfigSection<'_>, report: &mut ConfigReport) -> StsEndpointConfig {
+pub(super) fn sts_endpoint(section: &ConfigSection<'_>, report: &mut ConfigReport) -> StsEndpointConfig {
     let url = |text: &str| {
         let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         Url::parse(&text).map_err(ConfigErrorKind::Url)
@@ -119,11 +119,15 @@ fn role_arn(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<St
 }
 
 fn duration(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Duration> {
-    let life = |text: &str| {
-        let life = duration::parse(text)?;
-        if LIFE.contains(&life) { Ok(life) } else { Err(ConfigErrorKind::RoleDuration(text.to_owned())) }
+    let lifetime = |text: &str| {
+        let lifetime = duration::parse(text)?;
+        if LIFE.contains(&lifetime) {
+            Ok(lifetime)
+        } else {
+            Err(ConfigErrorKind::RoleDuration(text.to_owned()))
+        }
     };
-    section.parsed("duration", life, report).map(|given| given.value)
+    section.parsed("duration", lifetime, report).map(|given| given.value)
 }
 
 fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {

@@ -114,7 +114,7 @@ impl UpstreamChecks<'_> {
         five: &EndpointSettings,
         own: Option<&'b SpannedValue<BucketAddressing>>,
     ) -> UpstreamChecks<'b> {
-        let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.place().is_some());
+        let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.oss_endpoint().is_some());
         let inherited = self.addressing.filter(|_| !is_oss);
         UpstreamChecks { addressing: own.or(inherited), ..*self }
     }
@@ -194,7 +194,7 @@ impl UpstreamChecks<'_> {
         report: &mut ConfigReport,
     ) -> Option<BucketAddressing> {
         let host = &endpoint.value.host;
-        let is_oss = endpoint.value.place().is_some();
+        let is_oss = endpoint.value.oss_endpoint().is_some();
         let bucket = endpoint.value.oss_name().and_then(|name| name.bucket);
         let service = endpoint.value.service_name().map(|name| name.service);
         let problem = match self.addressing.map(|given| given.value) {
@@ -271,11 +271,14 @@ fn endpoint_of(
         Some(SpannedValue { value: true, .. }) => EndpointKind::Internal,
         _ => EndpointKind::Public,
     };
-    let Some(place) = OssEndpoint::new(kind, region.clone()) else {
+    let Some(oss_endpoint) = OssEndpoint::new(kind, region.clone()) else {
         report.error(&section.at("internal"), ConfigErrorKind::NoInternal(region.to_string()));
         return None;
     };
-    Some(SpannedValue { value: Endpoint::from_place(&place, UrlScheme::Https), at: section.at("endpoint") })
+    Some(SpannedValue {
+        value: Endpoint::from_place(&oss_endpoint, UrlScheme::Https),
+        at: section.at("endpoint"),
+    })
 }
 
 /// Reports `internal = true` together with an endpoint that is not internal. `false` is the default

@@ -17,7 +17,7 @@ use crate::server::ListenSettings;
 
 /// The upstreams of `[upstream]` and of the routes.
 pub(super) struct UpstreamSections {
-    pub(super) directory: RoutingTable,
+    pub(super) routing_table: RoutingTable,
     /// The other settings of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
     pub(super) settings: Vec<UpstreamSettings>,
 }
@@ -25,16 +25,16 @@ pub(super) struct UpstreamSections {
 /// Reads `[upstream]` and the routes. Returns `None` only after an error has been reported.
 pub(super) fn read(
     root: &ConfigSection<'_>,
-    surroundings: &ValidationContext<'_>,
+    context: &ValidationContext<'_>,
     report: &mut ConfigReport,
 ) -> Option<UpstreamSections> {
     let section = root.child("upstream", report);
     section.check(&UPSTREAM, report);
     let shared = SharedSettings::read(&section, report);
-    let listeners = by_port(surroundings.listeners);
+    let listeners = by_port(context.listeners);
     let checks =
         UpstreamChecks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: &listeners };
-    let known = KnownCredentials::new(surroundings.described);
+    let known = KnownCredentials::new(context.described);
     let five = EndpointSettings::read(&section, report);
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
@@ -42,7 +42,7 @@ pub(super) fn read(
         credentials: known
             .credentials(&section, report)
             .unwrap_or_else(|| section.default("credentials", |name| Ok(name.to_owned())).value),
-        ca_file: surroundings.ca_file(&section, report),
+        ca_file: context.ca_file(&section, report),
     }];
     let mut routes = Vec::new();
     for section in root.children("route", report) {
@@ -56,12 +56,12 @@ pub(super) fn read(
     }
     let default = default?;
     for ImpliedRoute { credentials, wanted, upstream } in
-        ossutil_routes::read(root, surroundings, &default, &checks, report)
+        ossutil_routes::read(root, context, &default, &checks, report)
     {
         settings.push(UpstreamSettings { credentials, ..settings[0].clone() });
         routes.push((wanted, upstream));
     }
-    Some(UpstreamSections { directory: RoutingTable::new(default, routes), settings })
+    Some(UpstreamSections { routing_table: RoutingTable::new(default, routes), settings })
 }
 
 /// Groups the listeners on TCP sockets by port.

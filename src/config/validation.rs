@@ -22,7 +22,7 @@ impl ValidationContext<'_> {
     /// Reads the path of a certificate file, and reports a file that cannot be read.
     pub(super) fn ca_file(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<PathBuf> {
         let given = section.text("ca_file", report)?;
-        if let Err(error) = self.secrets.outside.check_readable(Path::new(&given.value)) {
+        if let Err(error) = self.secrets.env.check_readable(Path::new(&given.value)) {
             let problem = ConfigErrorKind::CaFile(given.value.clone(), error.to_string());
             report.error(&given.at, problem);
         }

@@ -63,13 +63,13 @@ pub(super) struct InvalidVariable {
 }
 
 /// Returns the invalid environment variables.
-pub(super) fn check(edge: &dyn SourceEnv) -> Vec<InvalidVariable> {
+pub(super) fn check(env: &dyn SourceEnv) -> Vec<InvalidVariable> {
     let own: Vec<String> =
         FlagSetting::ALL.into_iter().map(FlagSetting::variable).chain([CONFIG.to_owned()]).collect();
     let mut wrong = Vec::new();
-    for name in edge.variable_names().into_iter().filter(|name| name.starts_with(PREFIX)) {
-        let value = edge.variable(&name);
-        let is_set = value.is_some() || edge.is_not_text(&name);
+    for name in env.variable_names().into_iter().filter(|name| name.starts_with(PREFIX)) {
+        let value = env.variable(&name);
+        let is_set = value.is_some() || env.is_not_text(&name);
         if is_set && !own.contains(&name) && !is_service_link(&name, value.as_deref().unwrap_or_default()) {
             let nearest = own.iter().min_by_key(|known| levenshtein(&name, known));
             let problem = ConfigErrorKind::UnknownVariable(nearest.cloned().unwrap_or_default());
@@ -77,7 +77,7 @@ pub(super) fn check(edge: &dyn SourceEnv) -> Vec<InvalidVariable> {
         }
     }
     let read = own.into_iter().chain(READ_VARIABLES.map(str::to_owned));
-    let unreadable = read.filter(|name| edge.is_not_text(name));
+    let unreadable = read.filter(|name| env.is_not_text(name));
     wrong.extend(unreadable.map(|name| InvalidVariable { name, problem: ConfigErrorKind::NotText }));
     wrong
 }

@@ -15,7 +15,7 @@ pub(crate) struct AssumeRoleConfig {
     /// The role.
     pub(crate) role: AssumedRole,
     /// The STS endpoint.
-    pub(crate) place: StsEndpointConfig,
+    pub(crate) sts_endpoint: StsEndpointConfig,
     /// The signature of calls to STS.
     pub(crate) signature: StsSignature,
 }
@@ -27,7 +27,7 @@ impl AssumeRoleConfig {
         source: Arc<CredentialSource>,
         services: &Arc<CredentialServices>,
     ) -> Box<dyn Provide> {
-        let sts = StsClient::new(self.place.clone(), self.signature, services);
+        let sts = StsClient::new(self.sts_endpoint.clone(), self.signature, services);
         Box::new(AssumeRole { source, role: self.role.clone(), sts })
     }
 }
@@ -39,15 +39,18 @@ pub(super) struct FileRoleConfig {
     /// The name of `signer` in errors.
     pub(super) signer_name: &'static str,
     pub(super) role: AssumedRole,
-    pub(super) place: StsEndpointConfig,
+    pub(super) sts_endpoint: StsEndpointConfig,
 }
 
 impl ProviderConfig for FileRoleConfig {
     fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
-        let Self { signer, signer_name, role, place } = self;
+        let Self { signer, signer_name, role, sts_endpoint } = self;
         let signer = Arc::new(CredentialSource::new(signer_name, signer.build(services)));
-        let role =
-            AssumeRoleConfig { role: role.clone(), place: place.clone(), signature: StsSignature::Acs3 };
+        let role = AssumeRoleConfig {
+            role: role.clone(),
+            sts_endpoint: sts_endpoint.clone(),
+            signature: StsSignature::Acs3,
+        };
         role.build(signer, services)
     }
 }
@@ -64,14 +67,14 @@ impl AssumeRole {
     async fn replacement_credentials(
         &self,
         refused: &Arc<Credentials>,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Option<Arc<Credentials>> {
         let is_other = |given: &Arc<Credentials>| !Arc::ptr_eq(given, refused);
-        if let Some(newer) = self.source.get(edge.now()).ok().filter(is_other) {
+        if let Some(newer) = self.source.get(env.now()).ok().filter(is_other) {
             return Some(newer);
         }
         // The source reports a failed refresh itself.
-        self.source.refresh(edge).await.ok().filter(is_other)
+        self.source.refresh(env).await.ok().filter(is_other)
     }
 
     /// Wraps an error of the source that assumes the role.
@@ -89,26 +92,26 @@ impl AssumeRole {
 }
 
 impl Provide for AssumeRole {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
-            let signer = self.source.obtain(edge).await.map_err(|error| self.of_source(error))?;
-            let triple = match self.sts.assume(&self.role, &signer, edge).await {
+            let signer = self.source.obtain(env).await.map_err(|error| self.of_source(error))?;
+            let assumed = match self.sts.assume(&self.role, &signer, env).await {
                 Err(StsError { cause: StsCause::Key, error }) => {
-                    match self.replacement_credentials(&signer, edge).await {
-                        Some(other) => self.sts.assume(&self.role, &other, edge).await?,
+                    match self.replacement_credentials(&signer, env).await {
+                        Some(other) => self.sts.assume(&self.role, &other, env).await?,
                         None => return Err(error),
                     }
                 }
                 given => given?,
             };
-            triple.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
+            assumed.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
         })
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
         vec![
             format!("role {}, assumed with the source {:?}", self.role.arn, self.source.name()),
-            self.sts.explain(edge),
+            self.sts.explain(env),
         ]
     }
 }

@@ -39,7 +39,7 @@ pub fn rebuild_sources(
         let by_name = specs.iter().rev().map(|known| (known.name.as_str(), &known.spec));
         known.push((by_name.collect::<HashMap<&str, &ProviderSpec>>(), *sources));
     }
-    let kept = |name: &str, spec: &ProviderSpec, built: &SourceMap| {
+    let existing = |name: &str, spec: &ProviderSpec, built: &SourceMap| {
         known.iter().find_map(|(known, before)| {
             let known = known.get(name)?;
             let source = before.get(name).filter(|source| source.name() == name)?;
@@ -51,7 +51,7 @@ pub fn rebuild_sources(
     let mut order = BuildOrder::new(specs.iter().map(|named| named.spec.needs()));
     while let Some(NamedSpec { name, spec }) = order.next().and_then(|index| specs.get(index)) {
         let same = done.find_or_add(name, spec, &built).and_then(|name| built.get(name)).map(Arc::clone);
-        let source = match same.or_else(|| kept(name, spec, &built)) {
+        let source = match same.or_else(|| existing(name, spec, &built)) {
             Some(source) => Some(source),
             None => {
                 spec.build(&built, services).map(|provider| Arc::new(CredentialSource::new(name, provider)))

@@ -32,7 +32,7 @@ pub(crate) struct ChainConfig {
 
 impl ProviderConfig for ChainConfig {
     fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
-        Some(&mut self.wanted.place)
+        Some(&mut self.wanted.sts_endpoint)
     }
 
     fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
@@ -78,11 +78,14 @@ struct ChainSelection {
 impl ProviderChain {
     fn new(chain: &ChainConfig, services: &Arc<CredentialServices>) -> Self {
         let ChainConfig { order, wanted, pin_identity, strict } = chain;
-        let pod =
-            OidcConfig { role: wanted.role.clone(), place: wanted.place.clone(), ..OidcConfig::default() };
+        let pod = OidcConfig {
+            role: wanted.role.clone(),
+            sts_endpoint: wanted.sts_endpoint.clone(),
+            ..OidcConfig::default()
+        };
         let file = ExternalFileConfig {
             strict: *strict,
-            place: wanted.place.clone(),
+            sts_endpoint: wanted.sts_endpoint.clone(),
             ..ExternalFileConfig::default()
         };
         let link = |name, config: &dyn ProviderConfig| ChainLink { name, source: config.build(services) };
@@ -103,31 +106,31 @@ impl ProviderChain {
         Self {
             links,
             pin: pin_identity.clone(),
-            sts: StsClient::new(wanted.place.clone(), StsSignature::Acs3, services),
+            sts: StsClient::new(wanted.sts_endpoint.clone(), StsSignature::Acs3, services),
             found: Mutex::default(),
         }
     }
 
-    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
-        let mut given = self.find(edge).await?;
+    async fn ask(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+        let mut given = self.find(env).await?;
         if let Some(pin) = &self.pin {
-            self.check(&given, pin, edge).await?;
+            self.check(&given, pin, env).await?;
         }
         given.provider = format!("default/{}", given.provider).into();
         Ok(given)
     }
 
-    async fn find(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
-        let given = self.walk(edge).await;
+    async fn find(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+        let given = self.walk(env).await;
         let mut found = self.found();
         found.failed = given.as_ref().err().filter(|_| found.link.is_some()).map(ToString::to_string);
         given
     }
 
-    async fn walk(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+    async fn walk(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let known = self.found().link;
         if let Some(link) = known.and_then(|index| self.links.get(index)) {
-            return link.source.provide(edge).await.map_err(|error| match error {
+            return link.source.provide(env).await.map_err(|error| match error {
                 ProvideError::NotConfigured(why) => ProvideError::Unavailable(format!(
                     "{}, which the provider chain selected, is no longer configured ({why}); restore it, or restart to select another provider",
                     link.name
@@ -137,7 +140,7 @@ impl ProviderChain {
         }
         let mut passed_over = Vec::new();
         for (index, link) in self.links.iter().enumerate() {
-            let given = match link.source.provide(edge).await {
+            let given = match link.source.provide(env).await {
                 Err(ProvideError::NotConfigured(why)) => {
                     passed_over.push(why);
                     continue;
@@ -155,11 +158,11 @@ impl ProviderChain {
     }
 
     /// Rejects any identity but the pinned one.
-    async fn check(&self, given: &Credentials, pin: &str, edge: &dyn SourceEnv) -> Result<(), ProvideError> {
+    async fn check(&self, given: &Credentials, pin: &str, env: &dyn SourceEnv) -> Result<(), ProvideError> {
         if self.found().pinned.as_deref() == Some(given.id.as_str()) {
             return Ok(());
         }
-        let identity = self.sts.caller(given, edge).await?;
+        let identity = self.sts.caller(given, env).await?;
         if identity != pin {
             return Err(ProvideError::Refused(format!(
                 "the identity of {} is {identity}, but pin_identity is {pin}; correct one of them",
@@ -177,8 +180,8 @@ impl ProviderChain {
 
 /// Returns the error of the OIDC provider if its settings are incomplete. Other providers return
 /// `None`.
-fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
-    match (name, OidcConfig::default().required_fields(edge)) {
+fn half_set(name: &str, env: &dyn SourceEnv) -> Option<ProvideError> {
+    match (name, OidcConfig::default().required_fields(env)) {
         (OIDC, Err(why @ ProvideError::Failed(_))) => Some(why),
         (_, _) => None,
     }
@@ -187,14 +190,14 @@ fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
 const OIDC: &str = "oidc_role_arn";
 
 impl Provide for ProviderChain {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
-        Box::pin(self.ask(edge))
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+        Box::pin(self.ask(env))
     }
 
-    fn files(&self, edge: &dyn SourceEnv) -> Vec<PathBuf> {
+    fn files(&self, env: &dyn SourceEnv) -> Vec<PathBuf> {
         let only = self.found().link;
         let links = self.links.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
-        links.flat_map(|(_, link)| link.source.files(edge)).collect()
+        links.flat_map(|(_, link)| link.source.files(env)).collect()
     }
 
     fn renew_after(&self) -> Option<Duration> {
@@ -202,7 +205,7 @@ impl Provide for ProviderChain {
         self.links.get(found?)?.source.renew_after()
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
         let found = self.found();
         let mut lines = Vec::new();
         for (index, ChainLink { name, source }) in self.links.iter().enumerate() {
@@ -213,11 +216,11 @@ impl Provide for ProviderChain {
                         None => lines.push(format!("{name:15} SELECTED")),
                         Some(why) => lines.push(format!("{name:15} SELECTED, FAILS  {why}")),
                     }
-                    lines.extend(source.explain(edge).into_iter().map(|line| format!("    {line}")));
+                    lines.extend(source.explain(env).into_iter().map(|line| format!("    {line}")));
                 }
                 (None, Some(_)) => {
                     lines.push(format!("{name:15} not tried        an earlier provider is selected"));
-                    let half = half_set(name, edge);
+                    let half = half_set(name, env);
                     lines.extend(half.map(|why| format!("    incomplete: {why}")));
                 }
                 (None, None) => lines.push(format!("{name:15} not tried yet")),

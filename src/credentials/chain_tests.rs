@@ -82,7 +82,7 @@ async fn two_of_the_three_of_a_pod_end_the_chain() {
     let file = ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/nowhere/token");
     let role = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r");
     let got = ask(ProviderSpec::new(ChainConfig::default()), &[file, role]).await;
-    assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSetTrio { .. }))), "{got:?}");
+    assert!(matches!(got, Err(ProvideError::Failed(SetupError::IncompleteKey { .. }))), "{got:?}");
     // The role alone may be set for another purpose.
     let got = ask(ProviderSpec::new(ChainConfig::default()), &[role]).await;
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");

@@ -55,7 +55,7 @@ pub(crate) struct EndpointStatus {
     /// The URL of the endpoint, without the path.
     pub(crate) name: String,
     /// True while the circuit breaker is open.
-    pub(crate) is_left_alone: bool,
+    pub(crate) is_circuit_open: bool,
     /// The time that calls have waited for the rate limit.
     pub(crate) budget_wait: HistogramSnapshot,
 }
@@ -92,7 +92,7 @@ impl EndpointRegistry {
         let now = Instant::now();
         let status = |(name, endpoint): (&String, &Arc<CredentialEndpoint>)| EndpointStatus {
             name: name.clone(),
-            is_left_alone: endpoint.state().closed_until.is_some_and(|until| now < until),
+            is_circuit_open: endpoint.state().closed_until.is_some_and(|until| now < until),
             budget_wait: endpoint.budget_wait.snapshot(),
         };
         self.all().iter().map(status).collect()

@@ -55,7 +55,7 @@ pub(super) fn parse_credentials_document(
         }));
     };
     validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
-        .map_err(|insane| unusable(&format!("the credentials are invalid: {insane}")))?;
+        .map_err(|invalid| unusable(&format!("the credentials are invalid: {invalid}")))?;
     let expires = match expiration.as_deref() {
         None | Some("") if !is_temporary => None,
         text => {

@@ -38,23 +38,23 @@ impl ProviderConfig for CustomProvider {
 }
 
 impl Provide for CustomProvider {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
-        self.0.provide(edge)
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+        self.0.provide(env)
     }
 
-    fn files(&self, edge: &dyn SourceEnv) -> Vec<PathBuf> {
-        self.0.files(edge)
+    fn files(&self, env: &dyn SourceEnv) -> Vec<PathBuf> {
+        self.0.files(env)
     }
 
-    fn fingerprint(&self, edge: &dyn SourceEnv) -> Option<StateFingerprint> {
-        self.0.fingerprint(edge)
+    fn fingerprint(&self, env: &dyn SourceEnv) -> Option<StateFingerprint> {
+        self.0.fingerprint(env)
     }
 
     fn renew_after(&self) -> Option<Duration> {
         self.0.renew_after()
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        self.0.explain(edge)
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
+        self.0.explain(env)
     }
 }

@@ -78,26 +78,26 @@ impl EcsProvider {
 
     /// Requests credentials. Unless this provider was requested by name, a missing service or role
     /// counts as not configured.
-    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
-        let by_name = self.instance.by_name || edge.variable(ROLE).is_some();
-        self.ask_by_name(edge).await.map_err(|missing| match missing {
+    async fn ask(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+        let by_name = self.instance.by_name || env.variable(ROLE).is_some();
+        self.ask_by_name(env).await.map_err(|missing| match missing {
             EcsError::Nothing(why) if by_name => why,
             EcsError::Nothing(why) => ProvideError::NotConfigured(why.to_string()),
             EcsError::Credentials(why) => why,
         })
     }
 
-    async fn ask_by_name(&self, edge: &dyn SourceEnv) -> Result<Credentials, EcsError> {
-        if edge.is_true(DISABLED) {
+    async fn ask_by_name(&self, env: &dyn SourceEnv) -> Result<Credentials, EcsError> {
+        if env.is_true(DISABLED) {
             return Err(ProvideError::NotConfigured(format!("{DISABLED} is true")).into());
         }
-        let base = self.base(edge)?;
-        let InstanceRole { name: role, is_named } = self.role(&base, edge).await?;
+        let base = self.base(env)?;
+        let InstanceRole { name: role, is_named } = self.role(&base, env).await?;
         let mut target = ROLES.to_owned();
         encode_strict(role.as_bytes(), &mut target);
-        let reply = self.get(&base.at(&target), edge).await?;
-        match reply.status {
-            200 => Ok(read(&reply, &base)?),
+        let response = self.get(&base.at(&target), env).await?;
+        match response.status {
+            200 => Ok(read(&response, &base)?),
             404 => {
                 self.known().role = None;
                 let text = format!("the metadata service at {base} has no role {role:?}");
@@ -112,11 +112,11 @@ impl EcsProvider {
         }
     }
 
-    fn base(&self, edge: &dyn SourceEnv) -> Result<Url, ProvideError> {
+    fn base(&self, env: &dyn SourceEnv) -> Result<Url, ProvideError> {
         if let Some(url) = &self.instance.endpoint {
             return Ok(url.clone());
         }
-        let (text, from) = match edge.variable(PLACE) {
+        let (text, from) = match env.variable(PLACE) {
             Some(text) if text.contains("://") => (text, PLACE),
             Some(text) => (format!("http://{text}"), PLACE),
             None => (ENDPOINT.to_owned(), ENDPOINT),
@@ -124,22 +124,22 @@ impl EcsProvider {
         Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{from} {error}")))
     }
 
-    async fn role(&self, base: &Url, edge: &dyn SourceEnv) -> Result<InstanceRole, EcsError> {
-        if let Some(name) = self.instance.role_name.clone().or_else(|| edge.variable(ROLE)) {
+    async fn role(&self, base: &Url, env: &dyn SourceEnv) -> Result<InstanceRole, EcsError> {
+        if let Some(name) = self.instance.role_name.clone().or_else(|| env.variable(ROLE)) {
             return Ok(InstanceRole { name, is_named: true });
         }
-        let now = edge.now();
+        let now = env.now();
         if let Some(Cached { value, until }) = &self.known().role
             && now < *until
         {
             return Ok(InstanceRole { name: value.clone(), is_named: false });
         }
-        let reply = self.get(&base.at(ROLES), edge).await?;
-        let text = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
+        let response = self.get(&base.at(ROLES), env).await?;
+        let text = std::str::from_utf8(&response.body).unwrap_or_default().trim();
         let is_name = !text.is_empty()
             && text.len() <= 64
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        match reply.status {
+        match response.status {
             200 if is_name => {
                 self.known().role = Some(Cached { value: text.to_owned(), until: now + ROLE_FOR });
                 Ok(InstanceRole { name: text.to_owned(), is_named: false })
@@ -156,34 +156,34 @@ impl EcsProvider {
 
     /// Sends a GET request, with a token if the service issues tokens. Retries once with a new
     /// token after a 401 response.
-    async fn get(&self, url: &Url, edge: &dyn SourceEnv) -> Result<HttpResponse, EcsError> {
+    async fn get(&self, url: &Url, env: &dyn SourceEnv) -> Result<HttpResponse, EcsError> {
         let mut again = true;
         loop {
-            let token = self.token(url, edge).await?;
+            let token = self.token(url, env).await?;
             let headers = token.iter().map(|token| (TOKEN, token.clone())).collect();
-            let reply = self.fetch(Method::GET, url.clone(), headers).await?;
-            if reply.status == 401 && token.is_some() && again {
+            let response = self.fetch(Method::GET, url.clone(), headers).await?;
+            if response.status == 401 && token.is_some() && again {
                 again = false;
                 self.known().token = None;
                 continue;
             }
-            return Ok(reply);
+            return Ok(response);
         }
     }
 
     /// Returns the session token; `None` if version 1 is used.
-    async fn token(&self, url: &Url, edge: &dyn SourceEnv) -> Result<Option<HeaderValue>, EcsError> {
-        let now = edge.now();
+    async fn token(&self, url: &Url, env: &dyn SourceEnv) -> Result<Option<HeaderValue>, EcsError> {
+        let now = env.now();
         if let Some(Cached { value, until }) = &self.known().token
             && now < *until
         {
             return Ok(Some(value.clone()));
         }
         let ttl = (TTL, HeaderValue::from(TTL_S));
-        let reply = self.fetch(Method::PUT, url.at("/latest/api/token"), vec![ttl]).await?;
-        match reply.status {
+        let response = self.fetch(Method::PUT, url.at("/latest/api/token"), vec![ttl]).await?;
+        match response.status {
             200 => {
-                let mut token = HeaderValue::from_bytes(reply.body.trim_ascii()).map_err(|_| {
+                let mut token = HeaderValue::from_bytes(response.body.trim_ascii()).map_err(|_| {
                     ProvideError::Unavailable(format!(
                         "the metadata service at {url} returned an invalid token"
                     ))
@@ -193,7 +193,7 @@ impl EcsProvider {
                 self.known().token = Some(Cached { value: token.clone(), until });
                 Ok(Some(token))
             }
-            403..=405 if self.instance.imds_v1 && !edge.is_true(NO_V1) => Ok(None),
+            403..=405 if self.instance.imds_v1 && !env.is_true(NO_V1) => Ok(None),
             status @ 403..=405 => Err(EcsError::Credentials(ProvideError::Refused(format!(
                 "the metadata service at {url} issues no tokens ({status}), and version 1 is disabled (imds_v1, {NO_V1})"
             )))),
@@ -228,14 +228,14 @@ impl EcsProvider {
 }
 
 impl Provide for EcsProvider {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
-        Box::pin(self.ask(edge))
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+        Box::pin(self.ask(env))
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let named = self.instance.role_name.clone().or_else(|| edge.variable(ROLE));
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
+        let named = self.instance.role_name.clone().or_else(|| env.variable(ROLE));
         let role = named.or_else(|| self.known().role.as_ref().map(|role| role.value.clone()));
-        let at = self.base(edge).map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
+        let at = self.base(env).map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
         vec![format!(
             "role {} from the metadata service at {at}",
             role.as_deref().unwrap_or("of the instance")
@@ -265,14 +265,14 @@ fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
     ProvideError::Unavailable(format!("the metadata service at {url} returned {status} for {what}{remedy}"))
 }
 
-fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
+fn read(response: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     let origin = DocumentOrigin {
         service: format!("the metadata service at {url}"),
         is_temporary: true,
         code_hint: "check the role of the instance",
         provider: "ecs_ram_role",
     };
-    parse_credentials_document(&reply.body, &origin)
+    parse_credentials_document(&response.body, &origin)
 }
 
 const ENDPOINT: &str = "http://100.100.100.200";

@@ -22,18 +22,18 @@ pub(crate) struct EnvConfig {
     /// If set, `ALIBABA_CLOUD_ROLE_ARN` is assumed with an access key of the environment.
     pub(crate) from_env: bool,
     /// The STS endpoint at which the role is assumed.
-    pub(crate) place: StsEndpointConfig,
+    pub(crate) sts_endpoint: StsEndpointConfig,
 }
 
 impl ProviderConfig for EnvConfig {
     fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
-        Some(&mut self.place)
+        Some(&mut self.sts_endpoint)
     }
 
     fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(EnvProvider {
             wanted: self.clone(),
-            sts: StsClient::new(self.place.clone(), StsSignature::Acs3, services),
+            sts: StsClient::new(self.sts_endpoint.clone(), StsSignature::Acs3, services),
             warned: AtomicBool::new(false),
         })
     }
@@ -49,22 +49,22 @@ struct EnvProvider {
 
 impl EnvProvider {
     /// Returns the role to assume, if there is one.
-    fn role(&self, edge: &dyn SourceEnv) -> Option<KeyRole> {
+    fn role(&self, env: &dyn SourceEnv) -> Option<KeyRole> {
         if let Some(arn) = &self.wanted.role.role_arn {
             return Some(KeyRole { arn: arn.clone(), families: &FAMILIES });
         }
-        if let Some(arn) = edge.variable(OSS_ROLE) {
+        if let Some(arn) = env.variable(OSS_ROLE) {
             return Some(KeyRole { arn, families: &FAMILIES[..1] });
         }
-        let arn = edge.variable(ROLE).filter(|_| self.wanted.from_env)?;
+        let arn = env.variable(ROLE).filter(|_| self.wanted.from_env)?;
         Some(KeyRole { arn, families: &FAMILIES })
     }
 
-    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+    async fn ask(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         // guard: role-is-assumed
-        let Some(KeyRole { arn, families }) = self.role(edge) else {
-            let given = read(edge, &FAMILIES)?;
-            let unused = edge.variable(ROLE).is_some() && edge.variable(OIDC).is_none();
+        let Some(KeyRole { arn, families }) = self.role(env) else {
+            let given = read(env, &FAMILIES)?;
+            let unused = env.variable(ROLE).is_some() && env.variable(OIDC).is_none();
             if unused && !self.warned.swap(true, Ordering::Relaxed) {
                 warn!(
                     "{ROLE} is set, but requests are signed with the access key itself; set assume_role_from_env = true to assume the role"
@@ -72,18 +72,18 @@ impl EnvProvider {
             }
             return Ok(given);
         };
-        let signer = match read(edge, families) {
+        let signer = match read(env, families) {
             Err(ProvideError::NotConfigured(_)) if families.len() == 1 => {
                 return Err(SetupError::RoleWithoutKey { variable: OSS_ROLE }.into());
             }
             read => read?,
         };
         let mut role = self.wanted.role.to_role(arn);
-        role.session_name = role.session_name.or_else(|| edge.variable(SESSION));
-        role.external_id = role.external_id.or_else(|| edge.variable(EXTERNAL_ID));
-        let triple = self.sts.assume(&role, &signer, edge).await?;
+        role.session_name = role.session_name.or_else(|| env.variable(SESSION));
+        role.external_id = role.external_id.or_else(|| env.variable(EXTERNAL_ID));
+        let assumed = self.sts.assume(&role, &signer, env).await?;
         let kind = if signer.token.is_some() { "static_sts" } else { "static_ak" };
-        triple.into_credentials(&format!("{}/ram_role_arn/{kind}", signer.provider), "STS")
+        assumed.into_credentials(&format!("{}/ram_role_arn/{kind}", signer.provider), "STS")
     }
 }
 
@@ -146,39 +146,39 @@ const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 const EXTERNAL_ID: &str = "ALIBABA_CLOUD_EXTERNAL_ID";
 
 impl Provide for EnvProvider {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
-        Box::pin(self.ask(edge))
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+        Box::pin(self.ask(env))
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let role = self.role(edge);
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
+        let role = self.role(env);
         let mut lines =
-            role.map_or_else(Vec::new, |role| vec![format!("role {}", role.arn), self.sts.explain(edge)]);
-        lines.extend(half_set(edge).map(|why| format!("incomplete: {why}")));
+            role.map_or_else(Vec::new, |role| vec![format!("role {}", role.arn), self.sts.explain(env)]);
+        lines.extend(half_set(env).map(|why| format!("incomplete: {why}")));
         lines
     }
 }
 
 /// Returns an error for each family with half a pair, including families that are not read.
-fn half_set(edge: &dyn SourceEnv) -> impl Iterator<Item = ProvideError> {
-    FAMILIES.iter().filter_map(|family| match (edge.variable(family.id), edge.variable(family.secret)) {
+fn half_set(env: &dyn SourceEnv) -> impl Iterator<Item = ProvideError> {
+    FAMILIES.iter().filter_map(|family| match (env.variable(family.id), env.variable(family.secret)) {
         (Some(_), None) => Some(half(family.id, family.secret)),
         (None, Some(_)) => Some(half(family.secret, family.id)),
         (Some(_), Some(_)) | (None, None) => None,
     })
 }
 
-fn read(edge: &dyn SourceEnv, families: &[VariableFamily]) -> Result<Credentials, ProvideError> {
+fn read(env: &dyn SourceEnv, families: &[VariableFamily]) -> Result<Credentials, ProvideError> {
     for family in families {
-        let id = edge.variable(family.id);
-        let secret = edge.variable(family.secret);
+        let id = env.variable(family.id);
+        let secret = env.variable(family.secret);
         let (id, secret) = match (id, secret) {
             (Some(id), Some(secret)) => (id, Secret::new(secret)),
             (Some(_), None) => return Err(half(family.id, family.secret)),
             (None, Some(_)) => return Err(half(family.secret, family.id)),
             (None, None) => continue,
         };
-        let token = family.tokens.iter().find_map(|name| edge.variable(name)).map(Secret::new);
+        let token = family.tokens.iter().find_map(|name| env.variable(name)).map(Secret::new);
         validate::check(&id, secret.expose(), token.as_ref().map(Secret::expose))
             .map_err(SetupError::from)?;
         return Ok(Credentials { id, secret, token, expires: None, provider: family.name.into() });

@@ -28,7 +28,7 @@ pub(crate) struct ExternalFileConfig {
     /// If set, a file that other users can read is rejected.
     pub(crate) strict: bool,
     /// The STS endpoint, if the file does not set one.
-    pub(crate) place: StsEndpointConfig,
+    pub(crate) sts_endpoint: StsEndpointConfig,
 }
 
 impl ExternalFileConfig {
@@ -47,10 +47,10 @@ impl ExternalFileConfig {
             Region::parse(text).map_err(|error| InvalidField(format!("the STS region: {error}")))
         });
         Ok(StsEndpointConfig {
-            endpoint: endpoint.transpose()?.or_else(|| self.place.endpoint.clone()),
-            region: region.transpose()?.or_else(|| self.place.region.clone()),
-            vpc: vpc || self.place.vpc,
-            of_oss: self.place.of_oss.clone(),
+            endpoint: endpoint.transpose()?.or_else(|| self.sts_endpoint.endpoint.clone()),
+            region: region.transpose()?.or_else(|| self.sts_endpoint.region.clone()),
+            vpc: vpc || self.sts_endpoint.vpc,
+            of_oss: self.sts_endpoint.of_oss.clone(),
         })
     }
 }
@@ -75,7 +75,7 @@ pub(crate) struct ToolFileConfig<F> {
 
 impl<F: ExternalFormat + Copy + 'static> ProviderConfig for ToolFileConfig<F> {
     fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
-        Some(&mut self.file.place)
+        Some(&mut self.file.sts_endpoint)
     }
 
     fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
@@ -97,7 +97,7 @@ pub(crate) trait ExternalFormat: Debug + Send + Sync {
 
     /// Returns the default location: a path that the environment names, or paths in the home
     /// directory.
-    fn places(&self, edge: &dyn SourceEnv) -> FileLocations;
+    fn locations(&self, env: &dyn SourceEnv) -> FileLocations;
 
     /// Parses the file and returns the provider that it describes.
     ///
@@ -107,7 +107,7 @@ pub(crate) trait ExternalFormat: Debug + Send + Sync {
         &self,
         text: &str,
         tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile>;
 }
 
@@ -165,34 +165,34 @@ struct BuiltProvider {
 impl ToolFile {
     /// Returns the paths at which the file may exist, without accessing any. The error says why
     /// there are none.
-    fn candidates(&self, edge: &dyn SourceEnv) -> Result<CandidatePaths, String> {
+    fn candidates(&self, env: &dyn SourceEnv) -> Result<CandidatePaths, String> {
         if let Some(path) = &self.tool.path {
             return Ok(CandidatePaths::Named(path.clone()));
         }
-        match self.format.places(edge) {
+        match self.format.locations(env) {
             FileLocations::Named(path) => Ok(CandidatePaths::Named(path)),
             FileLocations::Off(variable) => Err(format!("{variable} is true")),
             FileLocations::Home(below) => {
-                let home = edge.variable("HOME").map(PathBuf::from).ok_or("HOME is not set")?;
+                let home = env.variable("HOME").map(PathBuf::from).ok_or("HOME is not set")?;
                 Ok(CandidatePaths::Usual { home, below })
             }
         }
     }
 
     /// Reads the file. The error says why no file was read.
-    async fn read(&self, edge: &dyn SourceEnv) -> Result<ReadFile, ProvideError> {
-        let candidates = self.candidates(edge).map_err(ProvideError::NotConfigured)?;
+    async fn read(&self, env: &dyn SourceEnv) -> Result<ReadFile, ProvideError> {
+        let candidates = self.candidates(env).map_err(ProvideError::NotConfigured)?;
         let all = candidates.shown();
         let guarded = Arc::clone(&self.guarded);
         let read = self.lane.run(FILE_LIMIT, move || candidates.read(&guarded)).await;
-        let read = read.map_err(|no_answer| ProvideError::Unavailable(format!("{all}: {no_answer}")))?;
+        let read = read.map_err(|timeout| ProvideError::Unavailable(format!("{all}: {timeout}")))?;
         read.map_err(ProvideError::NotConfigured)
     }
 
     /// Returns the provider that the file describes now. It is rebuilt only if the text has
     /// changed.
-    async fn provider(&self, edge: &dyn SourceEnv) -> Result<Arc<dyn Provide>, ProvideError> {
-        let ReadFile { path, named, text } = self.read(edge).await?;
+    async fn provider(&self, env: &dyn SourceEnv) -> Result<Arc<dyn Provide>, ProvideError> {
+        let ReadFile { path, named, text } = self.read(env).await?;
         let shown = path.display();
         let text = text.map_err(|why| match (why.is_absent(), named) {
             (true, false) => ProvideError::NotConfigured(why.to_string()),
@@ -203,7 +203,7 @@ impl ToolFile {
         {
             return Ok(Arc::clone(&built.provider));
         }
-        let described = self.format.read(&text, &self.tool, edge).map_err(|unfit| match unfit {
+        let described = self.format.read(&text, &self.tool, env).map_err(|unfit| match unfit {
             UnsupportedProfile::Absent(why) if !named && self.tool.profile.is_none() => {
                 ProvideError::NotConfigured(format!("{shown}: {why}"))
             }
@@ -265,10 +265,10 @@ fn warn_of_two(used: &Path, ignored: &Path) {
 }
 
 impl Provide for ToolFile {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
-            let provider = self.provider(edge).await?;
-            let mut given = provider.provide(edge).await.map_err(|error| match error {
+            let provider = self.provider(env).await?;
+            let mut given = provider.provide(env).await.map_err(|error| match error {
                 // The file names this provider; another one would change the signing identity.
                 ProvideError::NotConfigured(why) => {
                     ProvideError::Refused(format!("the provider described by {}: {why}", self.format.name()))
@@ -283,8 +283,8 @@ impl Provide for ToolFile {
         })
     }
 
-    fn files(&self, edge: &dyn SourceEnv) -> Vec<PathBuf> {
-        match self.candidates(edge) {
+    fn files(&self, env: &dyn SourceEnv) -> Vec<PathBuf> {
+        match self.candidates(env) {
             Ok(CandidatePaths::Named(path)) => vec![path],
             Ok(CandidatePaths::Usual { home, below }) => below.iter().map(|below| home.join(below)).collect(),
             Err(_) => Vec::new(),
@@ -296,15 +296,15 @@ impl Provide for ToolFile {
         built.and_then(|built| built.provider.renew_after())
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
         let built = self.built().clone();
-        let file = match (&built, self.candidates(edge)) {
+        let file = match (&built, self.candidates(env)) {
             (Some(built), _) => Some(built.path.display().to_string()),
             (None, Ok(candidates)) => Some(candidates.shown()),
             (None, Err(_)) => None,
         };
         let mut lines: Vec<String> = file.iter().map(|file| format!("file {file}")).collect();
-        lines.extend(built.map(|built| built.provider.explain(edge)).unwrap_or_default());
+        lines.extend(built.map(|built| built.provider.explain(env)).unwrap_or_default());
         lines
     }
 }

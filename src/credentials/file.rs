@@ -65,7 +65,7 @@ enum CredentialFileError {
     #[error("{0} kept changing while it was read")]
     Restless(String),
     #[error("{0}: {1}")]
-    Insane(String, validate::InvalidAccessKey),
+    InvalidAccessKey(String, validate::InvalidAccessKey),
 }
 
 /// The values as written.
@@ -87,7 +87,7 @@ impl FileProvider {
     async fn read(&self) -> Result<Credentials, ProvideError> {
         let file = Arc::clone(&self.file);
         let read = self.lane.run(FILE_LIMIT, move || file.read()).await;
-        let read = read.map_err(|no_answer| format!("{}: {no_answer}", self.file.name()));
+        let read = read.map_err(|timeout| format!("{}: {timeout}", self.file.name()));
         read.and_then(|read| read.map_err(|why| why.to_string())).map_err(ProvideError::Unavailable)
     }
 }
@@ -119,8 +119,8 @@ impl CredentialFile {
             Timestamp::parse_rfc3339(&text).ok_or_else(|| CredentialFileError::Expiration(self.name()))
         });
         let token = values.token.as_deref().map(String::as_str).filter(|token| !token.is_empty());
-        let insane = |insane| CredentialFileError::Insane(self.name(), insane);
-        validate::check(&values.id, &values.secret, token).map_err(insane)?;
+        let invalid = |invalid| CredentialFileError::InvalidAccessKey(self.name(), invalid);
+        validate::check(&values.id, &values.secret, token).map_err(invalid)?;
         Ok(Credentials {
             id: values.id.to_string(),
             secret: Secret::from(values.secret.as_str()),

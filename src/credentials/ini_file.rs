@@ -28,8 +28,8 @@ impl ExternalFormat for SharedFile {
         NAME
     }
 
-    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
-        match edge.variable("ALIBABA_CLOUD_CREDENTIALS_FILE") {
+    fn locations(&self, env: &dyn SourceEnv) -> FileLocations {
+        match env.variable("ALIBABA_CLOUD_CREDENTIALS_FILE") {
             Some(path) => FileLocations::Named(PathBuf::from(path)),
             None => FileLocations::Home(&[".alibabacloud/credentials", ".alibabacloud/credentials.ini"]),
         }
@@ -39,10 +39,10 @@ impl ExternalFormat for SharedFile {
         &self,
         text: &str,
         tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
-        let NamedSection { name, section } = section(&document, tool, "ALIBABA_CLOUD_PROFILE", edge)?;
+        let NamedSection { name, section } = section(&document, tool, "ALIBABA_CLOUD_PROFILE", env)?;
         if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
             return Err(UnsupportedProfile::Absent(format!(
                 "the section [{name}] is disabled (enable = false)"
@@ -50,7 +50,7 @@ impl ExternalFormat for SharedFile {
         }
         let wrong = |why: String| UnsupportedProfile::Wrong(format!("the section [{name}] {why}"));
         let need = |keys: &[&str]| section.get(keys).ok_or_else(|| wrong(format!("has no {}", keys[0])));
-        let place = || {
+        let sts_endpoint = || {
             let vpc = section.get(&["enable_vpc"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
             tool.sts_endpoint(section.get(&["sts_endpoint"]), section.get(&["sts_region"]), vpc)
                 .map_err(|mistake| wrong(format!("is invalid: {}", mistake.0)))
@@ -59,7 +59,7 @@ impl ExternalFormat for SharedFile {
             let session = section.get(&["role_session_name", "session_name"]).map(str::to_owned);
             Ok(AssumedRole {
                 arn: need(&["role_arn"])?.to_owned(),
-                session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+                session_name: session.or_else(|| env.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
                 duration: seconds(section).map_err(wrong)?,
                 policy: section.get(&["policy"]).map(str::to_owned),
                 external_id: section.get(&["external_id"]).map(str::to_owned),
@@ -77,7 +77,12 @@ impl ExternalFormat for SharedFile {
             Some("sts") => Ok(Box::new(key(Some(need(&["sts_token", "security_token"])?))?)),
             Some("ram_role_arn") => {
                 let signer = Box::new(key(section.get(&["sts_token", "security_token"]))?);
-                Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role: role()?, place: place()? }))
+                Ok(Box::new(FileRoleConfig {
+                    signer,
+                    signer_name: NAME,
+                    role: role()?,
+                    sts_endpoint: sts_endpoint()?,
+                }))
             }
             Some("ecs_ram_role") => {
                 let role_name = section.get(&["role_name"]).map(str::to_owned);
@@ -88,7 +93,7 @@ impl ExternalFormat for SharedFile {
                     role: role()?.into(),
                     provider_arn: Some(need(&["oidc_provider_arn"])?.to_owned()),
                     token_file: Some(PathBuf::from(need(&["oidc_token_file_path", "oidc_token_file"])?)),
-                    place: place()?,
+                    sts_endpoint: sts_endpoint()?,
                 };
                 Ok(Box::new(pod))
             }
@@ -119,8 +124,8 @@ impl ExternalFormat for OssFile {
         "oss_profile"
     }
 
-    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
-        match edge.variable("OSS_CREDENTIAL_PROFILES_FILE") {
+    fn locations(&self, env: &dyn SourceEnv) -> FileLocations {
+        match env.variable("OSS_CREDENTIAL_PROFILES_FILE") {
             Some(path) => FileLocations::Named(PathBuf::from(path)),
             None => FileLocations::Home(&[".oss/credentials"]),
         }
@@ -130,10 +135,10 @@ impl ExternalFormat for OssFile {
         &self,
         text: &str,
         tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
-        let NamedSection { name, section } = section(&document, tool, "OSS_PROFILE", edge)?;
+        let NamedSection { name, section } = section(&document, tool, "OSS_PROFILE", env)?;
         let need = |keys: &[&str]| {
             section
                 .get(keys)
@@ -169,9 +174,9 @@ fn section<'a>(
     document: &'a IniDocument,
     tool: &ExternalFileConfig,
     variable: &str,
-    edge: &dyn SourceEnv,
+    env: &dyn SourceEnv,
 ) -> Result<NamedSection<'a>, UnsupportedProfile> {
-    let wanted = tool.profile.clone().or_else(|| edge.variable(variable));
+    let wanted = tool.profile.clone().or_else(|| env.variable(variable));
     let name = wanted.unwrap_or_else(|| "default".to_owned());
     match document.section(&name) {
         Some(section) => Ok(NamedSection { name, section }),

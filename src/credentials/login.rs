@@ -91,13 +91,13 @@ impl ProviderConfig for LoginSession {
 }
 
 impl Provide for LoginSession {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
-        Box::pin(async { self.current(edge.now()) })
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+        Box::pin(async { self.current(env.now()) })
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
         let until = self.expires.rfc3339();
-        let commands = self.renewal.commands(edge.now());
+        let commands = self.renewal.commands(env.now());
         vec![format!("login credentials valid until {until}; to renew them, run {commands}")]
     }
 }

@@ -25,29 +25,29 @@ pub(crate) struct OidcConfig {
     /// The file with the token.
     pub(crate) token_file: Option<PathBuf>,
     /// The STS endpoint.
-    pub(crate) place: StsEndpointConfig,
+    pub(crate) sts_endpoint: StsEndpointConfig,
 }
 
 impl ProviderConfig for OidcConfig {
     fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
-        Some(&mut self.place)
+        Some(&mut self.sts_endpoint)
     }
 
     fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(OidcProvider {
             pod: self.clone(),
             lane: BlockingLane::default(),
-            sts: StsClient::new(self.place.clone(), StsSignature::Acs3, services),
+            sts: StsClient::new(self.sts_endpoint.clone(), StsSignature::Acs3, services),
         })
     }
 }
 
 impl OidcConfig {
     /// Returns the settings that are only valid together.
-    pub(super) fn required_fields(&self, edge: &dyn SourceEnv) -> Result<RequiredFields, ProvideError> {
-        let role = self.role.role_arn.clone().or_else(|| edge.variable(ROLE));
-        let provider = self.provider_arn.clone().or_else(|| edge.variable(PROVIDER));
-        let file = self.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
+    pub(super) fn required_fields(&self, env: &dyn SourceEnv) -> Result<RequiredFields, ProvideError> {
+        let role = self.role.role_arn.clone().or_else(|| env.variable(ROLE));
+        let provider = self.provider_arn.clone().or_else(|| env.variable(PROVIDER));
+        let file = self.token_file.clone().or_else(|| env.variable(FILE).map(PathBuf::from));
         match (role, provider, file) {
             (Some(role_arn), Some(provider_arn), Some(token_file)) => {
                 Ok(RequiredFields { role_arn, provider_arn, token_file })
@@ -78,8 +78,8 @@ struct OidcProvider {
 }
 
 impl OidcProvider {
-    async fn exchange(&self, edge: &dyn SourceEnv) -> Result<StsCredentials, StsError> {
-        let RequiredFields { role_arn, provider_arn, token_file } = self.pod.required_fields(edge)?;
+    async fn exchange(&self, env: &dyn SourceEnv) -> Result<StsCredentials, StsError> {
+        let RequiredFields { role_arn, provider_arn, token_file } = self.pod.required_fields(env)?;
         let shown = token_file.display();
         let unreadable = |error: &dyn fmt::Display| {
             ProvideError::Unavailable(format!(
@@ -90,7 +90,7 @@ impl OidcProvider {
             let file = token_file.clone();
             move || SecretText::read(&file)
         });
-        let text = text.await.map_err(|no_answer| unreadable(&no_answer))?;
+        let text = text.await.map_err(|timeout| unreadable(&timeout))?;
         let invalid = || {
             let text = format!("invalid OIDC token in {shown}: it is empty or longer than {TOKEN_MAX} bytes");
             ProvideError::Unavailable(text)
@@ -104,19 +104,19 @@ impl OidcProvider {
             return Err(invalid().into());
         }
         let mut role = self.pod.role.to_role(role_arn);
-        role.session_name = role.session_name.or_else(|| edge.variable(SESSION));
+        role.session_name = role.session_name.or_else(|| env.variable(SESSION));
         role.external_id = None;
         let token = OidcToken { provider_arn: &provider_arn, token: &token };
-        self.sts.assume_with_token(&role, token, edge).await
+        self.sts.assume_with_token(&role, token, env).await
     }
 }
 
 impl Provide for OidcProvider {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
-            let given = match self.exchange(edge).await {
+            let given = match self.exchange(env).await {
                 // The token may have been renewed since it was read.
-                Err(StsError { cause: StsCause::OidcTokenExpired, .. }) => match self.exchange(edge).await {
+                Err(StsError { cause: StsCause::OidcTokenExpired, .. }) => match self.exchange(env).await {
                     Err(StsError { cause: StsCause::OidcTokenExpired, error }) => {
                         return Err(ProvideError::Unavailable(error.to_string()));
                     }
@@ -128,16 +128,16 @@ impl Provide for OidcProvider {
         })
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let Ok(RequiredFields { role_arn, token_file, .. }) = self.pod.required_fields(edge) else {
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
+        let Ok(RequiredFields { role_arn, token_file, .. }) = self.pod.required_fields(env) else {
             return Vec::new();
         };
-        vec![format!("role {role_arn}, token in {}", token_file.display()), self.sts.explain(edge)]
+        vec![format!("role {role_arn}, token in {}", token_file.display()), self.sts.explain(env)]
     }
 }
 
 fn missing(key: &'static str, variable: &'static str) -> ProvideError {
-    SetupError::HalfSetTrio { key, variable }.into()
+    SetupError::IncompleteKey { key, variable }.into()
 }
 
 const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";

@@ -48,8 +48,8 @@ impl ExternalFormat for OssutilFile {
         NAME
     }
 
-    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
-        match edge.variable(FILE_VARIABLE) {
+    fn locations(&self, env: &dyn SourceEnv) -> FileLocations {
+        match env.variable(FILE_VARIABLE) {
             Some(path) => FileLocations::Named(PathBuf::from(path)),
             None => FileLocations::Home(&[".ossutilconfig"]),
         }
@@ -59,21 +59,21 @@ impl ExternalFormat for OssutilFile {
         &self,
         text: &str,
         tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = IniDocument::parse(text).map_err(|line| {
             UnsupportedProfile::Wrong(format!(
                 "line {line} is invalid; expected a [section], option = value or a comment"
             ))
         })?;
-        let wanted = tool.profile.clone().or_else(|| edge.variable(PROFILE_VARIABLE));
+        let wanted = tool.profile.clone().or_else(|| env.variable(PROFILE_VARIABLE));
         match select(&document, wanted.as_deref())? {
-            SelectedSection::Profile(settings) => settings.recipe(tool, edge),
+            SelectedSection::Profile(settings) => settings.recipe(tool, env),
             SelectedSection::Service(section) => match service(section)? {
                 Some(uri) => Ok(Box::new(uri)),
                 None => Err(UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),
             },
-            SelectedSection::Legacy(legacy) => legacy.config(&document, tool, edge),
+            SelectedSection::Legacy(legacy) => legacy.config(&document, tool, env),
         }
     }
 }
@@ -131,7 +131,7 @@ impl LegacySection<'_> {
         &self,
         document: &IniDocument,
         tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let Self { name: wanted, section } = self;
         let missing = |name: &str| UnsupportedProfile::Wrong(format!("[{wanted}] has no {name}"));
@@ -155,14 +155,14 @@ impl LegacySection<'_> {
             let session = section.get(&["roleSessionName"]).map(str::to_owned);
             let role = AssumedRole {
                 arn: section.get(&["ramRoleArn"]).ok_or_else(|| missing("ramRoleArn"))?.to_owned(),
-                session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+                session_name: session.or_else(|| env.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
                 duration: Duration::from_secs(seconds),
                 policy: None,
                 external_id: None,
             };
-            let place = tool.sts_endpoint(None, region_of(section), false)?;
+            let sts_endpoint = tool.sts_endpoint(None, region_of(section), false)?;
             let signer = Box::new(key(section.get(&TOKEN))?);
-            return Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, place }));
+            return Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, sts_endpoint }));
         }
         if is("EcsRamRole") {
             let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);

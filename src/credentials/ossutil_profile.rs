@@ -74,7 +74,7 @@ impl<'a> ProfileSettings<'a> {
     pub(super) fn recipe(
         &self,
         tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         if !self.has_credentials() {
             return Err(UnsupportedProfile::Absent(format!(
@@ -92,15 +92,20 @@ impl<'a> ProfileSettings<'a> {
                 Ok(Box::new(self.key(Some(token))?))
             }
             (Some("RamRoleArn"), _) => {
-                let role = self.role(edge)?;
+                let role = self.role(env)?;
                 let signer = Box::new(self.key(token)?);
-                Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, place: self.place(tool)? }))
+                Ok(Box::new(FileRoleConfig {
+                    signer,
+                    signer_name: NAME,
+                    role,
+                    sts_endpoint: self.sts_endpoint(tool)?,
+                }))
             }
             (Some("EcsRamRole" | "Ali-EcsRamRole"), _) => {
                 let role_name = self.get(&ROLE_NAME).map(str::to_owned);
                 Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }))
             }
-            (Some("OIDCRoleArn"), _) => Ok(Box::new(self.pod(tool, edge)?)),
+            (Some("OIDCRoleArn"), _) => Ok(Box::new(self.pod(tool, env)?)),
             (Some("Uri"), _) => {
                 let url = Url::parse(self.need(&URI)?);
                 let url = url.map_err(|error| self.wrong(format!("has a credential-uri that {error}")))?;
@@ -133,23 +138,23 @@ impl<'a> ProfileSettings<'a> {
         key(self.key_section(), token).map_err(|name| self.missing(name))
     }
 
-    fn role(&self, edge: &dyn SourceEnv) -> Result<AssumedRole, UnsupportedProfile> {
+    fn role(&self, env: &dyn SourceEnv) -> Result<AssumedRole, UnsupportedProfile> {
         let session = self.get(&["role-session-name"]).map(str::to_owned);
         Ok(AssumedRole {
             arn: self.need(&ROLE_ARN)?.to_owned(),
-            session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+            session_name: session.or_else(|| env.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
             duration: DURATION,
             policy: None,
             external_id: None,
         })
     }
 
-    fn pod(&self, tool: &ExternalFileConfig, edge: &dyn SourceEnv) -> Result<OidcConfig, UnsupportedProfile> {
+    fn pod(&self, tool: &ExternalFileConfig, env: &dyn SourceEnv) -> Result<OidcConfig, UnsupportedProfile> {
         Ok(OidcConfig {
-            role: self.role(edge)?.into(),
+            role: self.role(env)?.into(),
             provider_arn: Some(self.need(&OIDC_PROVIDER)?.to_owned()),
             token_file: Some(PathBuf::from(self.need(&OIDC_TOKEN)?)),
-            place: self.place(tool)?,
+            sts_endpoint: self.sts_endpoint(tool)?,
         })
     }
 
@@ -167,7 +172,7 @@ impl<'a> ProfileSettings<'a> {
         Ok(ProcessConfig { command, environment: Vec::new(), cache: DEFAULT_CACHE })
     }
 
-    fn place(&self, tool: &ExternalFileConfig) -> Result<StsEndpointConfig, UnsupportedProfile> {
+    fn sts_endpoint(&self, tool: &ExternalFileConfig) -> Result<StsEndpointConfig, UnsupportedProfile> {
         let region = self.sections.iter().find_map(|section| region_of(section));
         Ok(tool.sts_endpoint(None, region, false)?)
     }

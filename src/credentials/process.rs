@@ -62,17 +62,17 @@ impl ProcessProvider {
         Self { program, lane: BlockingLane::default() }
     }
 
-    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+    async fn ask(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let name = self.program.command.first().map_or("", String::as_str);
         let failed = |why: String| ProvideError::Unavailable(format!("the command {name:?} {why}"));
-        let mut command = self.command(edge);
+        let mut command = self.command(env);
         // The group is killed even if the command starts after the timeout.
         let started = self.lane.run(START_LIMIT, move || {
             let child = command.spawn()?;
             let group = ProcessGroup::new(&child);
             Ok::<_, io::Error>((group, child))
         });
-        let started = started.await.map_err(|no_answer| failed(format!("cannot be started: {no_answer}")))?;
+        let started = started.await.map_err(|timeout| failed(format!("cannot be started: {timeout}")))?;
         let (mut group, mut child) = started.map_err(|error| {
             ProvideError::Refused(format!(
                 "cannot run the command {name:?}: {error}; set its path, and check that this user may run it"
@@ -101,12 +101,12 @@ impl ProcessProvider {
         parse(&printed).map_err(|what| failed(format!("printed invalid output: {what}")))
     }
 
-    fn command(&self, edge: &dyn SourceEnv) -> Command {
+    fn command(&self, env: &dyn SourceEnv) -> Command {
         let mut words = self.program.command.iter();
         let mut command = Command::new(words.next().map_or("", String::as_str));
         command.args(words).env_clear();
         let names = INHERITED.iter().copied().chain(self.program.environment.iter().map(String::as_str));
-        command.envs(names.filter_map(|name| Some((name, edge.variable(name)?))));
+        command.envs(names.filter_map(|name| Some((name, env.variable(name)?))));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         command
@@ -169,7 +169,7 @@ fn parse(printed: &[u8]) -> Result<Credentials, String> {
         return Err("the access key id or secret is missing".to_owned());
     };
     validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
-        .map_err(|insane| insane.to_string())?;
+        .map_err(|invalid| invalid.to_string())?;
     // Like the readers of the Alibaba Cloud tools, this treats an invalid expiration as missing.
     // The command then runs again after `cache`.
     let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
@@ -177,8 +177,8 @@ fn parse(printed: &[u8]) -> Result<Credentials, String> {
 }
 
 impl Provide for ProcessProvider {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
-        Box::pin(self.ask(edge))
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+        Box::pin(self.ask(env))
     }
 
     fn renew_after(&self) -> Option<Duration> {

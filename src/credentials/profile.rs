@@ -78,17 +78,17 @@ impl ExternalFormat for CliFile {
         NAME
     }
 
-    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
+    fn locations(&self, env: &dyn SourceEnv) -> FileLocations {
         for off in [
             "ALIBABA_CLOUD_CLI_PROFILE_DISABLED",
             "ALIBABA_CLOUD_IGNORE_PROFILE",
             "ALIBABACLOUD_IGNORE_PROFILE",
         ] {
-            if edge.is_true(off) {
+            if env.is_true(off) {
                 return FileLocations::Off(off);
             }
         }
-        match edge.variable("ALIBABA_CLOUD_CONFIG_FILE") {
+        match env.variable("ALIBABA_CLOUD_CONFIG_FILE") {
             Some(path) => FileLocations::Named(PathBuf::from(path)),
             None => FileLocations::Home(&[".aliyun/config.json"]),
         }
@@ -98,7 +98,7 @@ impl ExternalFormat for CliFile {
         &self,
         text: &str,
         tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let file: ProfileFile = serde_json::from_str(text).map_err(|error| {
             let line = error.line();
@@ -111,7 +111,7 @@ impl ExternalFormat for CliFile {
                 "invalid configuration of the Alibaba Cloud CLI: no list of profiles".to_owned(),
             )
         })?;
-        let variable = || VARIABLES.iter().find_map(|name| edge.variable(name));
+        let variable = || VARIABLES.iter().find_map(|name| env.variable(name));
         let wanted = tool.profile.clone().or_else(variable);
         if profiles.is_empty() && wanted.is_none() {
             return Err(UnsupportedProfile::Absent("the file has no profiles".to_owned()));
@@ -125,7 +125,7 @@ impl ExternalFormat for CliFile {
             }
             None => (current, "current profile"),
         };
-        let mut reading = ProfileReader { profiles, tool, edge };
+        let mut reading = ProfileReader { profiles, tool, env };
         match reading.take(&name) {
             Some(profile) if !is_chosen && !profile.has_credentials() => {
                 Err(UnsupportedProfile::Absent(format!("the {which} {name:?} has no credentials")))
@@ -161,7 +161,7 @@ impl CliProfile {
 struct ProfileReader<'a> {
     profiles: Vec<CliProfile>,
     tool: &'a ExternalFileConfig,
-    edge: &'a dyn SourceEnv,
+    env: &'a dyn SourceEnv,
 }
 
 impl ProfileReader<'_> {
@@ -179,21 +179,26 @@ impl ProfileReader<'_> {
         match mode.unwrap_or(&profile.mode) {
             "AK" => Ok(Box::new(key(profile, TokenUse::Ignored).map_err(missing)?)),
             "StsToken" => Ok(Box::new(key(profile, TokenUse::Required).map_err(missing)?)),
-            "CloudSSO" | "OAuth" => Ok(Box::new(login(profile, self.edge.now()).map_err(wrong)?)),
+            "CloudSSO" | "OAuth" => Ok(Box::new(login(profile, self.env.now()).map_err(wrong)?)),
             "RamRoleArn" => {
                 let role = self.role(&profile).map_err(missing)?;
-                let place = self.place(&profile).map_err(wrong)?;
+                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
                 let of = key(profile, TokenUse::IfPresent).map_err(missing)?;
-                Ok(Box::new(FileRoleConfig { signer: Box::new(of), signer_name: NAME, role, place }))
+                Ok(Box::new(FileRoleConfig { signer: Box::new(of), signer_name: NAME, role, sts_endpoint }))
             }
             "RamRoleArnWithRoleName" => {
                 let role = self.role(&profile).map_err(missing)?;
-                let place = self.place(&profile).map_err(wrong)?;
-                Ok(Box::new(FileRoleConfig { signer: Box::new(instance(&profile)), signer_name: NAME, role, place }))
+                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
+                Ok(Box::new(FileRoleConfig {
+                    signer: Box::new(instance(&profile)),
+                    signer_name: NAME,
+                    role,
+                    sts_endpoint,
+                }))
             }
             "ChainableRamRoleArn" => {
                 let role = self.role(&profile).map_err(missing)?;
-                let place = self.place(&profile).map_err(wrong)?;
+                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
                 if profile.source_profile.is_empty() {
                     return Err(missing("source_profile"));
                 }
@@ -203,19 +208,24 @@ impl ProfileReader<'_> {
                         profile.source_profile
                     ))
                 })?;
-                Ok(Box::new(FileRoleConfig { signer: self.recipe(of)?, signer_name: NAME, role, place }))
+                Ok(Box::new(FileRoleConfig {
+                    signer: self.recipe(of)?,
+                    signer_name: NAME,
+                    role,
+                    sts_endpoint,
+                }))
             }
             "EcsRamRole" => Ok(Box::new(instance(&profile))),
             "OIDC" => {
                 let role = self.role(&profile).map_err(missing)?;
-                let place = self.place(&profile).map_err(wrong)?;
+                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
                 let pod = OidcConfig {
                     role: role.into(),
                     provider_arn: Some(text(&profile.oidc_provider_arn).ok_or_else(|| missing("oidc_provider_arn"))?),
                     token_file: Some(PathBuf::from(
                         text(&profile.oidc_token_file).ok_or_else(|| missing("oidc_token_file"))?,
                     )),
-                    place,
+                    sts_endpoint,
                 };
                 Ok(Box::new(pod))
             }
@@ -245,7 +255,7 @@ impl ProfileReader<'_> {
         let session = text(&profile.ram_session_name).or_else(|| text(&profile.role_session_name));
         Ok(AssumedRole {
             arn: text(&profile.ram_role_arn).ok_or("ram_role_arn")?,
-            session_name: session.or_else(|| self.edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+            session_name: session.or_else(|| self.env.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
             duration: Duration::from_secs(if profile.expired_seconds == 0 {
                 3600
             } else {
@@ -256,7 +266,7 @@ impl ProfileReader<'_> {
         })
     }
 
-    fn place(&self, profile: &CliProfile) -> Result<StsEndpointConfig, String> {
+    fn sts_endpoint(&self, profile: &CliProfile) -> Result<StsEndpointConfig, String> {
         let CliProfile { sts_endpoint, sts_region, enable_vpc, .. } = profile;
         let endpoint = text(sts_endpoint);
         let region = text(sts_region);

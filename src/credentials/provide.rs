@@ -43,7 +43,7 @@ pub trait Provide: Send + Sync {
     /// Requests credentials. An attempt may be dropped before it ends, and must leave a state in
     /// which the next one works. It must not block, because other sources refresh on the same
     /// thread.
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a>;
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a>;
 
     /// Returns the files that the credentials are read from. A change in one of them triggers a
     /// refresh. They are checked every second, on a thread for blocking work.

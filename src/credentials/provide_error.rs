@@ -33,7 +33,7 @@ pub enum SetupError {
     },
     /// One of the three settings of an OIDC provider is missing.
     #[error("the OIDC configuration lacks {key}; set it or the variable {variable}")]
-    HalfSetTrio {
+    IncompleteKey {
         /// The missing configuration key.
         key: &'static str,
         /// The corresponding environment variable.
@@ -57,7 +57,7 @@ pub enum SetupError {
     },
     /// The values are not a valid access key.
     #[error(transparent)]
-    Insane(#[from] InvalidAccessKey),
+    InvalidAccessKey(#[from] InvalidAccessKey),
 }
 
 impl ProvideError {

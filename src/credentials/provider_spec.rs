@@ -71,7 +71,7 @@ impl ProviderSpec {
     pub(crate) fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
         match self {
             Self::Provider(config) => config.sts_endpoint_mut(),
-            Self::AssumeRole { role, .. } => Some(&mut role.place),
+            Self::AssumeRole { role, .. } => Some(&mut role.sts_endpoint),
             Self::Anonymous => None,
         }
     }

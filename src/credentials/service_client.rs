@@ -53,11 +53,14 @@ impl ServiceClient {
         loop {
             tokio::select! {
                 biased;
-                Some(reply) = calls.next() => {
+                Some(response) = calls.next() => {
                     // A failed call decides nothing while another is in flight, unless it timed out.
-                    let late = matches!(reply, Err(HttpClientError::Late(..) | HttpClientError::ConnectLate(..)));
-                    if calls.is_empty() || late || matches!(outcome(&reply), CallOutcome::Answered) {
-                        return reply;
+                    let late = matches!(
+                        response,
+                        Err(HttpClientError::Late(..) | HttpClientError::ConnectLate(..))
+                    );
+                    if calls.is_empty() || late || matches!(outcome(&response), CallOutcome::Answered) {
+                        return response;
                     }
                 }
                 () = attempt.silent.notified(), if calls_left > 0 => {
@@ -84,37 +87,37 @@ impl ServiceAttempt<'_> {
     async fn call(&self, ask: HttpRequest) -> Result<HttpResponse, HttpClientError> {
         let pass = Arc::clone(&self.endpoint).enter().await;
         let mut fetched = pin!(self.http.fetch(ask, self.within));
-        let reply = tokio::select! {
+        let response = tokio::select! {
             biased;
-            reply = fetched.as_mut() => reply,
+            response = fetched.as_mut() => response,
             () = sleep(SILENT_AFTER) => {
                 // Releases the permit, so that other calls need not wait.
                 pass.report_outcome(CallOutcome::Failed);
                 self.silent.notify_one();
-                let reply = fetched.await;
-                if reply.is_ok() {
-                    self.endpoint.record_late_outcome(outcome(&reply));
+                let response = fetched.await;
+                if response.is_ok() {
+                    self.endpoint.record_late_outcome(outcome(&response));
                 }
-                return reply;
+                return response;
             }
         };
-        pass.report_outcome(outcome(&reply));
-        reply
+        pass.report_outcome(outcome(&response));
+        response
     }
 }
 
-fn outcome(reply: &Result<HttpResponse, HttpClientError>) -> CallOutcome {
-    match reply {
+fn outcome(response: &Result<HttpResponse, HttpClientError>) -> CallOutcome {
+    match response {
         Err(_) => CallOutcome::Failed,
-        Ok(reply) if is_throttled(reply) => CallOutcome::Throttled(retry_after(&reply.headers)),
-        Ok(reply) if reply.status >= 500 => CallOutcome::Failed,
+        Ok(response) if is_throttled(response) => CallOutcome::Throttled(retry_after(&response.headers)),
+        Ok(response) if response.status >= 500 => CallOutcome::Failed,
         Ok(_) => CallOutcome::Answered,
     }
 }
 
-fn is_throttled(reply: &HttpResponse) -> bool {
-    let words = || reply.body.windows(THROTTLING.len()).any(|words| words == THROTTLING);
-    reply.status == 429 || (matches!(reply.status, 400 | 403 | 503) && words())
+fn is_throttled(response: &HttpResponse) -> bool {
+    let words = || response.body.windows(THROTTLING.len()).any(|words| words == THROTTLING);
+    response.status == 429 || (matches!(response.status, 400 | 403 | 503) && words())
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

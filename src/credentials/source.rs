@@ -84,7 +84,7 @@ struct AttemptHistory {
     next: NextAttempt,
     last_error: Option<ProvideError>,
     /// The failure that was logged last.
-    told: Option<String>,
+    last_logged: Option<String>,
     /// Rejections of the credentials by OSS, by error code.
     rejections: BTreeMap<&'static str, u64>,
     /// True until an attempt that a rejection requested has ended.
@@ -236,10 +236,10 @@ impl CredentialSource {
     ///
     /// # Errors
     /// The error of the provider.
-    pub(crate) async fn obtain(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
-        match self.get(edge.now()) {
+    pub(crate) async fn obtain(&self, env: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
+        match self.get(env.now()) {
             Ok(credentials) => Ok(credentials),
-            Err(_) => self.refresh(edge).await,
+            Err(_) => self.refresh(env).await,
         }
     }
 
@@ -354,7 +354,7 @@ impl CredentialSource {
         match given {
             Ok(given) => {
                 history.generation += u64::from(!given.unchanged);
-                (history.failures, history.last_error, history.told) = (0, None, None);
+                (history.failures, history.last_error, history.last_logged) = (0, None, None);
                 let pause = match (given.unchanged, windows) {
                     // The service itself refreshes them late.
                     (true, Some(windows)) => pause_unchanged(windows.left(now), fastrand::f64()),
@@ -382,12 +382,12 @@ impl CredentialSource {
 
     /// Returns a snapshot of the state, for operators and metrics.
     #[must_use]
-    pub(crate) fn status(&self, edge: &dyn SourceEnv) -> SourceStatus {
-        let now = edge.now();
+    pub(crate) fn status(&self, env: &dyn SourceEnv) -> SourceStatus {
+        let now = env.now();
         let snapshot = self.current.load_full();
         let snapshot = snapshot.as_deref();
         let stage = snapshot.map_or(CredentialState::Empty, |snapshot| snapshot.stage(now));
-        let explanation = self.provider.explain(edge);
+        let explanation = self.provider.explain(env);
         let asking = *self.asking.borrow();
         let history = self.history();
         SourceStatus {

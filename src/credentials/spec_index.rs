@@ -64,7 +64,7 @@ mod tests {
         };
         ProviderSpec::AssumeRole {
             source: source.to_owned(),
-            role: Box::new(AssumeRoleConfig { role, place: StsEndpointConfig::default(), signature }),
+            role: Box::new(AssumeRoleConfig { role, sts_endpoint: StsEndpointConfig::default(), signature }),
         }
     }
 
@@ -98,7 +98,7 @@ mod tests {
             key("a", "s", Some("x")),
             key("a", "s", Some("y")),
             ProviderSpec::new(EnvConfig::default()),
-            ProviderSpec::new(EnvConfig { place: vpc.clone(), ..EnvConfig::default() }),
+            ProviderSpec::new(EnvConfig { sts_endpoint: vpc.clone(), ..EnvConfig::default() }),
             ProviderSpec::new(EnvConfig { from_env: true, ..EnvConfig::default() }),
             file("a", false),
             file("a", true),
@@ -108,7 +108,7 @@ mod tests {
             role("one", "q", StsSignature::Acs3),
             role("one", "r", StsSignature::Rpc),
             ProviderSpec::new(OidcConfig::default()),
-            ProviderSpec::new(OidcConfig { place: vpc, ..OidcConfig::default() }),
+            ProviderSpec::new(OidcConfig { sts_endpoint: vpc, ..OidcConfig::default() }),
             ProviderSpec::new(EcsConfig::default()),
             ProviderSpec::new(EcsConfig { imds_v1: false, ..EcsConfig::default() }),
             uri("https://a.example/x", None),

@@ -32,7 +32,7 @@ async fn a_static_triple_is_given_as_it_is_and_checked() {
         Ok(("STS.x".to_owned(), true, "static_sts".to_owned()))
     );
     let got = ask(spec("STS.x", None), &[]).await;
-    assert_eq!(got, Err(ProvideError::Failed(SetupError::Insane(InvalidAccessKey::TokenMissing))));
+    assert_eq!(got, Err(ProvideError::Failed(SetupError::InvalidAccessKey(InvalidAccessKey::TokenMissing))));
 }
 
 /// A provider whose credentials expire at a given time.
@@ -200,7 +200,7 @@ async fn sources_that_are_the_same_are_one() {
                 policy: None,
                 external_id: None,
             },
-            place: StsEndpointConfig::default(),
+            sts_endpoint: StsEndpointConfig::default(),
             signature: StsSignature::Acs3,
         }),
     };

@@ -43,8 +43,8 @@ struct UriProvider {
 }
 
 impl UriProvider {
-    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
-        let url = match (&self.service.url, edge.variable(VARIABLE)) {
+    async fn ask(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+        let url = match (&self.service.url, env.variable(VARIABLE)) {
             (Some(url), _) => url.clone(),
             (None, Some(text)) => {
                 Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{VARIABLE} {error}")))?
@@ -58,7 +58,7 @@ impl UriProvider {
                 |why: String| ProvideError::Unavailable(format!("the authorization file {shown} {why}"));
             let file = path.clone();
             let text = self.lane.run(FILE_LIMIT, move || SecretText::read(&file)).await;
-            let text = text.map_err(|no_answer| unusable(format!("cannot be read: {no_answer}")))?;
+            let text = text.map_err(|timeout| unusable(format!("cannot be read: {timeout}")))?;
             let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
             let mut value = HeaderValue::from_str(text.text.expose().trim())
                 .map_err(|_| unusable("is not a single line of text".to_owned()))?;
@@ -66,16 +66,16 @@ impl UriProvider {
             headers.push((AUTHORIZATION, value));
         }
         let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
-        let reply = self.client.send(ask.clone(), || Some(ask.clone()), TIMEOUTS).await;
-        let reply = reply
+        let response = self.client.send(ask.clone(), || Some(ask.clone()), TIMEOUTS).await;
+        let response = response
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
-        read(&reply, &url)
+        read(&response, &url)
     }
 }
 
 /// Parses a response.
-fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
-    let status = reply.status;
+fn read(response: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
+    let status = response.status;
     match status {
         200 => {}
         300..400 => {
@@ -98,21 +98,21 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
         code_hint: "see the log of that service",
         provider: "credential_uri",
     };
-    parse_credentials_document(&reply.body, &origin)
+    parse_credentials_document(&response.body, &origin)
 }
 
 impl Provide for UriProvider {
-    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
-        Box::pin(self.ask(edge))
+    fn provide<'a>(&'a self, env: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+        Box::pin(self.ask(env))
     }
 
     fn renew_after(&self) -> Option<Duration> {
         Some(RENEW_AFTER)
     }
 
-    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
+    fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
         let asked = self.service.url.as_ref().map(ToString::to_string);
-        let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| VARIABLE.to_owned()));
+        let asked = asked.or_else(|| env.variable(VARIABLE).map(|_| VARIABLE.to_owned()));
         asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])
     }
 }

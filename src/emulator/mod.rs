@@ -60,7 +60,7 @@ pub struct EmulatorThread {
     /// The fault switches of the service.
     pub faults: FaultSwitches,
     /// The requests received so far.
-    pub journal: RequestRecorder,
+    pub recorder: RequestRecorder,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -93,7 +93,7 @@ impl Emulator {
         Ok(EmulatorThread {
             address,
             faults: service.faults().clone(),
-            journal: service.journal().clone(),
+            recorder: service.recorder().clone(),
             service,
             stop: Some(stop),
             thread: Some(thread),

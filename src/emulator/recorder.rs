@@ -53,7 +53,7 @@ struct RecordedRequests {
 /// A handle to one recorded request.
 #[derive(Debug)]
 pub(super) struct RecordedEntry {
-    journal: RequestRecorder,
+    recorder: RequestRecorder,
     number: u64,
 }
 
@@ -122,14 +122,14 @@ impl RequestRecorder {
             body: BodyArrival::Open,
             number,
         });
-        RecordedEntry { journal: self.clone(), number }
+        RecordedEntry { recorder: self.clone(), number }
     }
 }
 
 impl RecordedEntry {
     /// Adds to the number of body bytes received.
     pub(super) fn received(&self, bytes: usize) {
-        let mut entries = self.journal.0.lock();
+        let mut entries = self.recorder.0.lock();
         if let Some(received) = entries.find(self.number) {
             received.body_bytes += bytes as u64;
         }
@@ -137,7 +137,7 @@ impl RecordedEntry {
 
     /// Records the final state of the body.
     pub(super) fn ended(&self, arrival: BodyArrival) {
-        let mut entries = self.journal.0.lock();
+        let mut entries = self.recorder.0.lock();
         if arrival == BodyArrival::Broken {
             entries.broken_bodies += 1;
         }

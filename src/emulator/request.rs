@@ -44,17 +44,17 @@ impl OssRequest {
         method: Method,
         uri: &Uri,
         headers: HeaderMap,
-        place: &ServiceIdentity,
+        identity: &ServiceIdentity,
     ) -> Result<Self, OssError> {
         let host = host_of(uri, &headers)?;
         let query = ParameterPairs::parse(uri.query().unwrap_or("")).ok_or_else(invalid_uri)?;
         let Some(path) = uri.path().strip_prefix('/') else {
             return Err(invalid_uri());
         };
-        let target = if let Some(bucket) = place.domain(&host) {
+        let target = if let Some(bucket) = identity.domain(&host) {
             object(bucket.clone(), path)?
         } else {
-            match named(&host, place)? {
+            match named(&host, identity)? {
                 HostMeaning::Path => in_path(path)?,
                 HostMeaning::Bucket(label) => object(bucket(label)?, path)?,
                 HostMeaning::Endpoint if path.is_empty() => RequestTarget::Service,
@@ -108,15 +108,15 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<String, OssError> {
     Ok(name)
 }
 
-fn named<'a>(host: &'a str, place: &ServiceIdentity) -> Result<HostMeaning<'a>, OssError> {
+fn named<'a>(host: &'a str, identity: &ServiceIdentity) -> Result<HostMeaning<'a>, OssError> {
     if host == "localhost" || host.parse::<IpAddr>().is_ok() {
         return Ok(HostMeaning::Path);
     }
     let Some(name) = host.strip_suffix(".aliyuncs.com") else {
         return Err(OssError::no_such_bucket(host));
     };
-    let name = place.without_cloudbox_region(name);
-    for own in place.endpoints() {
+    let name = identity.without_cloudbox_region(name);
+    for own in identity.endpoints() {
         if name == own {
             return Ok(HostMeaning::Endpoint);
         }
@@ -130,7 +130,7 @@ fn named<'a>(host: &'a str, place: &ServiceIdentity) -> Result<HostMeaning<'a>, 
         return Err(OssError::denied(
             "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.",
         )
-        .with("Endpoint", format!("oss-{}.aliyuncs.com", place.region)));
+        .with("Endpoint", format!("oss-{}.aliyuncs.com", identity.region)));
     }
     Err(OssError::no_such_bucket(host))
 }

@@ -39,9 +39,9 @@ impl OssResponse {
 
     /// 200 with an XML document.
     pub(super) fn xml(document: Vec<u8>) -> Self {
-        let mut reply = Self::ok().with("content-type", "application/xml");
-        reply.body = document.into();
-        reply
+        let mut response = Self::ok().with("content-type", "application/xml");
+        response.body = document.into();
+        response
     }
 
     /// Sets a header. A value that is not valid in a header is dropped.
@@ -69,35 +69,35 @@ impl OssResponse {
             extra: &extra,
         }
         .to_xml();
-        let mut reply = Self::new(parts.status).with("content-type", "application/xml");
+        let mut response = Self::new(parts.status).with("content-type", "application/xml");
         if !parts.ec.is_empty() {
-            reply = reply.with("x-oss-ec", parts.ec);
+            response = response.with("x-oss-ec", parts.ec);
         }
         for (name, value) in &parts.headers {
-            reply = reply.with(name, value);
+            response = response.with(name, value);
         }
         if about.method == Method::HEAD {
-            return reply.with("x-oss-err", STANDARD.encode(document));
+            return response.with("x-oss-err", STANDARD.encode(document));
         }
-        reply.body = document.into();
-        reply
+        response.body = document.into();
+        response
     }
 
     /// Adds the headers common to all responses.
     pub(super) fn finish(self, about: ResponseContext<'_>, now: Timestamp) -> Self {
         let length = self.body.len().to_string();
         let has_length = self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED;
-        let mut reply = self
+        let mut response = self
             .with("server", "AliyunOSS")
             .with("date", now.http_date())
             .with("x-oss-request-id", about.request_id)
             .with("x-oss-server-time", "1");
-        if has_length && !reply.headers.contains_key(header::CONTENT_LENGTH) {
-            reply = reply.with("content-length", length);
+        if has_length && !response.headers.contains_key(header::CONTENT_LENGTH) {
+            response = response.with("content-length", length);
         }
         if about.method == Method::HEAD {
-            reply.body = Bytes::new();
+            response.body = Bytes::new();
         }
-        reply
+        response
     }
 }

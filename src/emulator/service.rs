@@ -29,12 +29,12 @@ use crate::time::{Clock, Timestamp};
 pub struct OssService(Arc<ServiceState>);
 
 struct ServiceState {
-    place: ServiceIdentity,
+    identity: ServiceIdentity,
     clock: Arc<dyn Clock>,
     accounts: Mutex<Vec<EmulatedAccount>>,
     store: Mutex<ObjectStore>,
     faults: FaultSwitches,
-    journal: RequestRecorder,
+    recorder: RequestRecorder,
 }
 
 /// The connection on which a request arrived.
@@ -55,18 +55,18 @@ impl OssService {
         let now = settings.clock.now();
         let buckets = settings.buckets.into_iter().map(|bucket| (bucket, BucketContents::new(now)));
         Self(Arc::new(ServiceState {
-            place: ServiceIdentity::new(settings.region, settings.domains),
+            identity: ServiceIdentity::new(settings.region, settings.domains),
             clock: settings.clock,
             accounts: Mutex::new(settings.accounts),
             store: Mutex::new(ObjectStore { buckets: buckets.collect() }),
             faults: FaultSwitches::default(),
-            journal: RequestRecorder::default(),
+            recorder: RequestRecorder::default(),
         }))
     }
 
     /// Serves HTTP/1.1 on one connection until it ends. For TLS, pass a TLS stream.
     pub async fn serve_connection<I: ServiceStream>(&self, io: I) {
-        let number = self.0.journal.connected();
+        let number = self.0.recorder.connected();
         let exit = ExitFlag::default();
         let mut socket = ExitSocket::new(io, exit.clone());
         if let Some(close) = self.0.faults.take_connection() {
@@ -95,8 +95,8 @@ impl OssService {
 
     /// Returns the requests received so far.
     #[must_use]
-    pub(crate) fn journal(&self) -> &RequestRecorder {
-        &self.0.journal
+    pub(crate) fn recorder(&self) -> &RequestRecorder {
+        &self.0.recorder
     }
 
     /// Returns the current time of the service's clock.
@@ -143,7 +143,7 @@ impl OssService {
         line: RequestConnection,
     ) -> Result<Response<OutgoingBody>, ConnectionClosed> {
         let (head, body) = request.into_parts();
-        let mut upload = IncomingBody::new(body, self.0.journal.record(&head, line.number));
+        let mut upload = IncomingBody::new(body, self.0.recorder.record(&head, line.number));
         let faults = self.0.faults.take(FaultContext { reused: line.reused, has_body: !upload.is_whole() });
         faults.wait().await;
         if let Some(close) = faults.close() {
@@ -157,28 +157,28 @@ impl OssService {
         let expects = head.headers.contains_key(header::EXPECT);
         let outcome = match faults.refusal(&mut upload).await {
             Some(failure) => Err(failure),
-            None => self.answer(head, &mut upload, &faults).await?,
+            None => self.respond(head, &mut upload, &faults).await?,
         };
-        let mut reply = outcome.unwrap_or_else(|failure| OssResponse::refusal(failure, about));
+        let mut response = outcome.unwrap_or_else(|failure| OssResponse::refusal(failure, about));
         if faults.leaves_body() || expects && !upload.is_whole() {
-            reply = reply.with("connection", "close");
+            response = response.with("connection", "close");
         } else if !upload.is_whole() {
             tokio::spawn(upload.drain());
         }
-        let reply = reply.finish(about, faults.clock(self.0.clock.now()));
-        Ok(faults.response(reply, &line.exit))
+        let response = response.finish(about, faults.clock(self.0.clock.now()));
+        Ok(faults.response(response, &line.exit))
     }
 
     /// Authenticates and executes a request. The body is read only after the signature was
     /// verified.
-    async fn answer(
+    async fn respond(
         &self,
         head: request::Parts,
         upload: &mut IncomingBody,
         faults: &ActiveFaults,
     ) -> Result<Result<OssResponse, OssError>, ConnectionClosed> {
-        let place = faults.place(&self.0.place);
-        let (request, plan) = match self.admit(head, &place, faults) {
+        let identity = faults.identity(&self.0.identity);
+        let (request, plan) = match self.admit(head, &identity, faults) {
             Ok(admitted) => admitted,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -195,26 +195,31 @@ impl OssService {
         }
         let now = faults.clock(self.0.clock.now());
         let mut store = self.0.store.lock();
-        let outcome =
-            plan.run(OperationContext { request: &request, place: &place, store: &mut store, now, payload });
+        let outcome = plan.run(OperationContext {
+            request: &request,
+            identity: &identity,
+            store: &mut store,
+            now,
+            payload,
+        });
         if is_whole { Ok(outcome) } else { Err(ConnectionClosed) }
     }
 
     fn admit(
         &self,
         head: request::Parts,
-        place: &ServiceIdentity,
+        identity: &ServiceIdentity,
         faults: &ActiveFaults,
     ) -> Result<(OssRequest, operation::OperationPlan), OssError> {
         let shared = &*self.0;
-        let request = OssRequest::read(head.method, &head.uri, head.headers, place)?;
+        let request = OssRequest::read(head.method, &head.uri, head.headers, identity)?;
         let caller = verify::authenticate(
             &request,
             &SignatureVerifier {
                 accounts: &shared.accounts.lock(),
-                place,
+                identity,
                 now: faults.clock(shared.clock.now()),
-                pretence: faults.pretence(),
+                simulated_failure: faults.simulated_failure(),
             },
         )?;
         let plan = operation::plan(&request)?;
@@ -250,7 +255,7 @@ impl OssService {
 
 impl fmt::Debug for OssService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service").field("place", &self.0.place).finish_non_exhaustive()
+        f.debug_struct("Service").field("identity", &self.0.identity).finish_non_exhaustive()
     }
 }
 

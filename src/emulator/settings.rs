@@ -95,7 +95,7 @@ impl EmulatedAccount {
 
     /// Creates temporary credentials. [`EmulatedAccount::until`] sets their expiration.
     #[must_use]
-    pub fn triple(access_key_id: &str, access_key_secret: &str, security_token: &str) -> Self {
+    pub fn temporary(access_key_id: &str, access_key_secret: &str, security_token: &str) -> Self {
         Self {
             security_token: Some(Secret::from(security_token)),
             ..Self::pair(access_key_id, access_key_secret)

@@ -34,12 +34,12 @@ impl Query {
         for part in text.split('&') {
             if !part.is_empty() {
                 let read = |text: &str| decode(text.replace('+', " ").as_bytes());
-                let place = |offset: usize| move |bad: InvalidEscape| InvalidEscape { at: bad.at + offset };
+                let shift = |offset: usize| move |bad: InvalidEscape| InvalidEscape { at: bad.at + offset };
                 let (name, value) = match part.split_once('=') {
-                    Some((name, value)) => (name, Some(read(value).map_err(place(at + name.len() + 1))?)),
+                    Some((name, value)) => (name, Some(read(value).map_err(shift(at + name.len() + 1))?)),
                     None => (part, None),
                 };
-                params.push(QueryParameter { name: read(name).map_err(place(at))?, value });
+                params.push(QueryParameter { name: read(name).map_err(shift(at))?, value });
             }
             at += part.len() + 1;
         }

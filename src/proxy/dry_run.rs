@@ -50,7 +50,7 @@ pub(crate) struct DryRunRoute {
     /// The selected upstream.
     pub(crate) upstream: UpstreamId,
     /// The resolved endpoint of the upstream.
-    pub(crate) way: ResolvedEndpoint,
+    pub(crate) endpoint: ResolvedEndpoint,
     /// The signature version; `None` if the request is not signed.
     pub(crate) signature: Option<SignatureVersion>,
 }
@@ -125,8 +125,8 @@ impl RequestTrace for DryRunReport {
         self.verdict = Some(decision);
     }
 
-    fn record_route(&mut self, upstream: UpstreamId, way: &ResolvedEndpoint) {
-        self.route = Some(DryRunRoute { upstream, way: way.clone(), signature: None });
+    fn record_route(&mut self, upstream: UpstreamId, endpoint: &ResolvedEndpoint) {
+        self.route = Some(DryRunRoute { upstream, endpoint: endpoint.clone(), signature: None });
     }
 
     fn record_signer(&mut self, version: SignatureVersion, source: &Arc<CredentialSource>) {

@@ -16,7 +16,7 @@ pub(super) struct EndpointCache(LimitedCache<EndpointCacheKey, CachedEndpoint, E
 
 /// A resolved endpoint, with the `Host` header and the destination derived from it.
 pub(super) struct CachedEndpoint {
-    pub(super) way: ResolvedEndpoint,
+    pub(super) endpoint: ResolvedEndpoint,
     pub(super) host: HeaderValue,
     pub(super) destination: Rc<UpstreamDestination>,
 }
@@ -24,7 +24,7 @@ pub(super) struct CachedEndpoint {
 struct EndpointCacheKey {
     upstream: UpstreamId,
     bucket: Option<Bucket>,
-    place: Option<OssEndpoint>,
+    oss_endpoint: Option<OssEndpoint>,
 }
 
 impl EndpointCache {
@@ -33,46 +33,48 @@ impl EndpointCache {
     pub(super) fn get(
         &self,
         located: &LocatedObject,
-        directory: &RoutingTable,
+        routing_table: &RoutingTable,
         trust: TrustStoreId,
     ) -> Result<Rc<CachedEndpoint>, ProxyError> {
-        if let Some(paved) = self.0.get(|key| key.is_for(located)) {
-            return Ok(paved);
+        if let Some(cached_endpoint) = self.0.get(|key| key.is_for(located)) {
+            return Ok(cached_endpoint);
         }
-        let paved = CachedEndpoint::new(ResolvedEndpoint::resolve(located, directory), trust)?;
+        let cached_endpoint = CachedEndpoint::new(ResolvedEndpoint::resolve(located, routing_table), trust)?;
         let key = EndpointCacheKey {
             upstream: located.upstream,
             bucket: located.bucket.clone(),
-            place: located.place.clone(),
+            oss_endpoint: located.oss_endpoint.clone(),
         };
-        Ok(self.0.insert(key, paved))
+        Ok(self.0.insert(key, cached_endpoint))
     }
 }
 
 impl EndpointCacheKey {
     fn is_for(&self, located: &LocatedObject) -> bool {
-        self.upstream == located.upstream && self.bucket == located.bucket && self.place == located.place
+        self.upstream == located.upstream
+            && self.bucket == located.bucket
+            && self.oss_endpoint == located.oss_endpoint
     }
 }
 
 impl CachedEndpoint {
-    fn new(way: ResolvedEndpoint, trust: TrustStoreId) -> Result<Self, ProxyError> {
-        let destination = destination(&way, trust);
-        let host = HeaderValue::from_str(&way.host).map_err(|_| ProxyError::Unsendable)?;
-        Ok(Self { way, host, destination: Rc::new(destination) })
+    fn new(endpoint: ResolvedEndpoint, trust: TrustStoreId) -> Result<Self, ProxyError> {
+        let destination = destination(&endpoint, trust);
+        let host = HeaderValue::from_str(&endpoint.host).map_err(|_| ProxyError::Unsendable)?;
+        Ok(Self { endpoint, host, destination: Rc::new(destination) })
     }
 }
 
 /// Returns the destination for a resolved endpoint whose upstream uses the trust store `trust`.
 #[must_use]
-pub(crate) fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
+pub(crate) fn destination(endpoint: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
     UpstreamDestination {
-        dial: DialName::new(&way.dial.0, way.dial.1),
-        tls: match way.scheme {
-            UrlScheme::Https => Some(UpstreamTls { name: way.name.clone(), trust }),
+        dial: DialName::new(&endpoint.dial.0, endpoint.dial.1),
+        tls: match endpoint.scheme {
+            UrlScheme::Https => Some(UpstreamTls { name: endpoint.name.clone(), trust }),
             UrlScheme::Http => None,
         },
-        guard: if way.dials_oss_name { LoopbackPolicy::OssName } else { LoopbackPolicy::Configured },
+        guard: if endpoint.dials_oss_name { LoopbackPolicy::OssName } else { LoopbackPolicy::Configured },
     }
 }
 

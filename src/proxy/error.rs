@@ -80,8 +80,8 @@ struct ErrorResponseParts(StatusCode, RejectionCode, &'static str);
 
 impl ProxyError {
     /// Returns the error for a request to which upstream `id` has not responded.
-    pub(super) fn unanswered(directory: &RoutingTable, id: UpstreamId, why: SendError) -> Self {
-        Self::SendTo(public_name(directory, id), why)
+    pub(super) fn unanswered(routing_table: &RoutingTable, id: UpstreamId, why: SendError) -> Self {
+        Self::SendTo(public_name(routing_table, id), why)
     }
 
     /// Builds the error response. For HEAD the document is left out.
@@ -235,9 +235,9 @@ impl ErrorResponseParts {
 
 /// Returns the name of an upstream for clients: its route, and its OSS endpoint if it has one.
 /// Other names and addresses are only logged.
-fn public_name(directory: &RoutingTable, id: UpstreamId) -> String {
-    let place = directory.get(id).endpoint.place().map(|place| place.name());
-    match (place, directory.wanted(id)) {
+fn public_name(routing_table: &RoutingTable, id: UpstreamId) -> String {
+    let oss_endpoint = routing_table.get(id).endpoint.oss_endpoint().map(|oss_endpoint| oss_endpoint.name());
+    match (oss_endpoint, routing_table.wanted(id)) {
         (Some(name), Some(_)) => format!("the upstream {name} of {id}"),
         (Some(name), None) => format!("the upstream {name}"),
         (None, Some(_)) => format!("the upstream of {id}"),

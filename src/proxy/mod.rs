@@ -57,7 +57,7 @@ pub(crate) async fn handle(
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
     let mut response = match forward(&core, &listener, &mut inbound, &mut access).await {
-        Ok(answer) => answer.respond(core.transport().stall(), access),
+        Ok(response) => response.respond(core.transport().stall(), access),
         Err(refusal) => {
             core.counters().refusal(RejectedRequest {
                 at: core.clock().now(),
@@ -101,7 +101,7 @@ async fn sign<'a>(
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
     let identified = located.identify(trace);
-    let admitted = identified.admit(&listener.rules.policy, &core.state().directory, trace)?;
+    let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     match admitted.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {
             let credentials = match routed.source().serve(times.valid_at) {

@@ -204,27 +204,27 @@ impl InboundRequest {
         }
         strip_hop_by_hop(&mut self.headers);
         let rules = &listener.rules;
-        let entrance = ListenerNames {
+        let listener_names = ListenerNames {
             domains: &rules.domains,
             scheme: if rules.tls { UrlScheme::Https } else { UrlScheme::Http },
             unnamed: rules.unnamed,
             address: listener.address,
         };
-        let names = (entrance, &state.directory);
+        let names = (listener_names, &state.routing_table);
         Ok(LocatedObject::find(&self.method, &self.uri, &self.headers, names)?)
     }
 
     /// Combines the body with the head that will be sent, and keeps the framing of the client.
-    /// `told` observes the bytes of the body.
+    /// `byte_observer` observes the bytes of the body.
     pub(super) fn attach(
         &mut self,
         mut head: Request<()>,
-        told: Rc<dyn ByteObserver>,
+        byte_observer: Rc<dyn ByteObserver>,
         limits: &RequestLimits,
     ) -> Option<Request<RequestBody>> {
         self.frame(head.headers_mut());
         let in_flight = Rc::clone(&self.in_flight);
-        let body = RequestBody::new(self.body.take()?, self.ends, told, limits.body, in_flight);
+        let body = RequestBody::new(self.body.take()?, self.ends, byte_observer, limits.body, in_flight);
         Some(head.map(|()| body))
     }
 

@@ -24,7 +24,7 @@ use crate::transport::{PooledConnection, SendError};
 /// The response head of OSS, with the body not yet read.
 pub(super) struct UpstreamResponse {
     pub(super) response: Response<Incoming>,
-    lease: Option<PooledConnection>,
+    connection: Option<PooledConnection>,
     bodiless: bool,
     /// The document that replaces the body, if there is one.
     replaced: Option<Bytes>,
@@ -51,7 +51,7 @@ impl UpstreamResponse {
     /// Wraps a response from the upstream and prepares its head for the client.
     pub(super) fn new(
         mut response: Response<Incoming>,
-        lease: PooledConnection,
+        connection: PooledConnection,
         head_only: bool,
         counters: &ProcessCounters,
     ) -> Result<Self, ProxyError> {
@@ -93,12 +93,12 @@ impl UpstreamResponse {
                 "the upstream response has neither length nor chunks; truncation cannot be detected on plain TCP"
             );
         }
-        Ok(Self { response, lease: Some(lease), bodiless, replaced: None })
+        Ok(Self { response, connection: Some(connection), bodiless, replaced: None })
     }
 
     /// Builds the response for the client.
     pub(super) fn respond(self, stall: Duration, mut access: AccessLogEvent) -> Response<ResponseBody> {
-        let Self { response, lease, replaced, .. } = self;
+        let Self { response, connection, replaced, .. } = self;
         let (head, inner) = response.into_parts();
         access.answered(head.status.as_u16());
         if access.is_logged() {
@@ -108,7 +108,7 @@ impl UpstreamResponse {
         if let Some(document) = replaced {
             return Response::from_parts(head, ResponseBody::own(document, access));
         }
-        Response::from_parts(head, ResponseBody::download(inner, lease, stall, access))
+        Response::from_parts(head, ResponseBody::download(inner, connection, stall, access))
     }
 
     /// Returns whether the response is a success without an error header.
@@ -173,8 +173,8 @@ impl UpstreamResponse {
                 *value = REMOVED;
             }
         }
-        let Some(told) = self.response.headers().get(ERROR).cloned() else { return };
-        let document = STANDARD.decode(told.as_bytes()).ok();
+        let Some(header) = self.response.headers().get(ERROR).cloned() else { return };
+        let document = STANDARD.decode(header.as_bytes()).ok();
         let clean = document.as_deref().and_then(|document| token.clean_document(document));
         if clean.is_none() || clean != document {
             let shown = clean.map_or_else(
@@ -202,10 +202,10 @@ impl UpstreamResponse {
             }
             let body = self.read(stall).await?;
             self.release_connection(body.is_whole);
-            let kept = if body.is_whole { body.bytes } else { self.replace_document(&body.bytes, None) };
-            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(kept.len()));
-            self.replaced = Some(kept.clone());
-            kept
+            let content = if body.is_whole { body.bytes } else { self.replace_document(&body.bytes, None) };
+            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
+            self.replaced = Some(content.clone());
+            content
         };
         let elements = ErrorElements::parse(&String::from_utf8_lossy(&document));
         let header = text(self.response.headers(), "x-oss-ec");
@@ -230,9 +230,9 @@ impl UpstreamResponse {
 
     /// Releases the connection. One with an unread body cannot be reused.
     fn release_connection(&mut self, is_read: bool) {
-        let lease = self.lease.take();
-        if let Some(lease) = lease.filter(|_| is_read) {
-            lease.finish();
+        let connection = self.connection.take();
+        if let Some(connection) = connection.filter(|_| is_read) {
+            connection.finish();
         }
     }
 
@@ -283,9 +283,9 @@ impl UpstreamResponse {
             };
             document.to_xml()
         };
-        let told = document(&String::from_utf8_lossy(beginning));
-        let is_clean = |token: &TokenSearch| token.clean_document(told.as_bytes()).is_some();
-        if token.is_none_or(is_clean) { told.into() } else { document("").into() }
+        let redacted = document(&String::from_utf8_lossy(beginning));
+        let is_clean = |token: &TokenSearch| token.clean_document(redacted.as_bytes()).is_some();
+        if token.is_none_or(is_clean) { redacted.into() } else { document("").into() }
     }
 }
 

@@ -34,7 +34,7 @@ enum ResponseBodyKind {
 
 struct DownloadBody {
     inner: Incoming,
-    lease: Option<PooledConnection>,
+    connection: Option<PooledConnection>,
     stall: IdleTimeout,
     access: AccessLogEvent,
 }
@@ -44,11 +44,12 @@ impl ResponseBody {
     /// connection is released at the end of the body.
     pub(super) fn download(
         inner: Incoming,
-        lease: Option<PooledConnection>,
+        connection: Option<PooledConnection>,
         stall: Duration,
         access: AccessLogEvent,
     ) -> Self {
-        let mut download = Box::new(DownloadBody { inner, lease, stall: IdleTimeout::new(stall), access });
+        let mut download =
+            Box::new(DownloadBody { inner, connection, stall: IdleTimeout::new(stall), access });
         download.look_for_end();
         Self(ResponseBodyKind::Download(download))
     }
@@ -84,8 +85,8 @@ impl DownloadBody {
 
     fn end(&mut self) {
         self.access.end = ResponseEnd::Whole;
-        if let Some(lease) = self.lease.take() {
-            lease.finish();
+        if let Some(connection) = self.connection.take() {
+            connection.finish();
         }
     }
 
@@ -95,7 +96,7 @@ impl DownloadBody {
             // guard: upstream-stops
             if self.stall.is_over(&polled, cx) {
                 self.access.end = ResponseEnd::Broken;
-                self.lease = None;
+                self.connection = None;
                 return Poll::Ready(Some(Err(ResponseBodyError::Stalled)));
             }
             return match polled {
@@ -106,7 +107,7 @@ impl DownloadBody {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.access.end = ResponseEnd::Broken;
-                    self.lease = None;
+                    self.connection = None;
                     Poll::Ready(Some(Err(error.into())))
                 }
                 Poll::Ready(Some(Ok(frame))) => {

@@ -43,19 +43,19 @@ pub(crate) enum SigningKeyError {
 pub(crate) fn signing_key(
     credentials: &Credentials,
     version: SignatureVersion,
-    way: &ResolvedEndpoint,
+    endpoint: &ResolvedEndpoint,
     now: &SigningTime,
 ) -> Result<SigningKey, SigningKeyError> {
-    Ok(derive_key(credentials, signing_scheme(version, way, now)?)?)
+    Ok(derive_key(credentials, signing_scheme(version, endpoint, now)?)?)
 }
 
 /// Selects the scheme of requests to an endpoint at `now`.
 pub(super) fn signing_scheme<'a>(
     version: SignatureVersion,
-    way: &'a ResolvedEndpoint,
+    endpoint: &'a ResolvedEndpoint,
     now: &SigningTime,
 ) -> Result<SigningScheme<'a>, SigningKeyError> {
-    SigningScheme::select(version, way.region.as_ref(), now.day()).ok_or(SigningKeyError::NoRegion)
+    SigningScheme::select(version, endpoint.region.as_ref(), now.day()).ok_or(SigningKeyError::NoRegion)
 }
 
 /// Derives the signing key of an access key.

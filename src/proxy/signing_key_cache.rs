@@ -35,10 +35,10 @@ impl SigningKeyCache {
         &self,
         credentials: &Arc<Credentials>,
         version: SignatureVersion,
-        way: &ResolvedEndpoint,
+        endpoint: &ResolvedEndpoint,
         now: &SigningTime,
     ) -> Result<Rc<SigningKey>, SigningKeyError> {
-        let wanted = signing_scheme(version, way, now)?;
+        let wanted = signing_scheme(version, endpoint, now)?;
         if let Some(prepared) = self.0.get(|origin| origin.serves(credentials, &wanted)) {
             return Ok(prepared);
         }

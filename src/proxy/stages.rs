@@ -60,7 +60,7 @@ pub(super) enum RoutedRequest<'a> {
 /// A routed request that will be signed.
 pub(super) struct SignableRoute<'a> {
     located: Box<LocatedRequest>,
-    paved: Rc<CachedEndpoint>,
+    cached_endpoint: Rc<CachedEndpoint>,
     signature: SignatureVersion,
     source: &'a Arc<CredentialSource>,
 }
@@ -68,15 +68,15 @@ pub(super) struct SignableRoute<'a> {
 /// A routed request that is sent without a signature.
 pub(super) struct UnsignedRequest {
     located: Box<LocatedRequest>,
-    paved: Rc<CachedEndpoint>,
+    cached_endpoint: Rc<CachedEndpoint>,
 }
 
 /// A request in its final form, except for its body.
 pub(super) struct SignedRequest<'a> {
     located: Box<LocatedRequest>,
     target: Uri,
-    paved: Rc<CachedEndpoint>,
-    patience: ResponseTimeout,
+    cached_endpoint: Rc<CachedEndpoint>,
+    response_timeout: ResponseTimeout,
     signer: Option<RequestSigner<'a>>,
 }
 
@@ -113,7 +113,7 @@ impl IdentifiedRequest {
     pub(super) fn admit(
         self,
         policy: &AccessPolicy,
-        directory: &RoutingTable,
+        routing_table: &RoutingTable,
         trace: &mut impl RequestTrace,
     ) -> Result<AdmittedRequest, ProxyError> {
         let Self { located, caller } = self;
@@ -125,7 +125,7 @@ impl IdentifiedRequest {
             method,
             query: &object.query,
             headers: &located.headers,
-            pin: directory.get(object.upstream).pin.as_ref(),
+            pin: routing_table.get(object.upstream).pin.as_ref(),
         };
         let verdict = policy.decide(&shape);
         trace.record_decision(verdict);
@@ -149,16 +149,21 @@ impl AdmittedRequest {
         let object = &located.request.object;
         let state = core.state();
         let upstream = state.upstream(object.upstream).ok_or(SigningKeyError::NoRegion)?;
-        let paved = core.ways().get(object, &state.directory, upstream.trust)?;
-        trace.record_route(object.upstream, &paved.way);
+        let cached_endpoint = core.endpoint_cache().get(object, &state.routing_table, upstream.trust)?;
+        trace.record_route(object.upstream, &cached_endpoint.endpoint);
         prepare_headers(&mut located.headers);
         Ok(match (decision, &upstream.source) {
             (AdmittedDecision::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
-                RoutedRequest::ToSign(SignableRoute { located, paved, signature: upstream.signature, source })
+                RoutedRequest::ToSign(SignableRoute {
+                    located,
+                    cached_endpoint,
+                    signature: upstream.signature,
+                    source,
+                })
             }
             (AdmittedDecision::Sign, None) | (AdmittedDecision::Unsigned, _) => {
-                RoutedRequest::Unsigned(UnsignedRequest { located, paved })
+                RoutedRequest::Unsigned(UnsignedRequest { located, cached_endpoint })
             }
         })
     }
@@ -177,32 +182,38 @@ impl<'a> SignableRoute<'a> {
         keys: &SigningKeyCache,
         trace: &mut impl RequestTrace,
     ) -> Result<SignedRequest<'a>, ProxyError> {
-        let Self { mut located, paved, signature, source } = self;
+        let Self { mut located, cached_endpoint, signature, source } = self;
         trace.record_credentials(&credentials);
         let signer = RequestSigner { source, credentials, signature };
-        let headers = signer.key(&paved, now, keys)?.sign(&located.request.signable(&located.headers), now);
+        let headers =
+            signer.key(&cached_endpoint, now, keys)?.sign(&located.request.signable(&located.headers), now);
         headers.apply(&mut located.headers);
         trace.record_signature(&signer.credentials, signature);
-        let signed = SignedRequest::new(located, paved)?;
+        let signed = SignedRequest::new(located, cached_endpoint)?;
         Ok(SignedRequest { signer: Some(signer), ..signed })
     }
 }
 
 impl UnsignedRequest {
     pub(super) fn pass<'a>(self) -> Result<SignedRequest<'a>, ProxyError> {
-        let Self { located, paved } = self;
-        SignedRequest::new(located, paved)
+        let Self { located, cached_endpoint } = self;
+        SignedRequest::new(located, cached_endpoint)
     }
 }
 
 impl<'a> SignedRequest<'a> {
-    fn new(mut located: Box<LocatedRequest>, paved: Rc<CachedEndpoint>) -> Result<Self, ProxyError> {
+    fn new(
+        mut located: Box<LocatedRequest>,
+        cached_endpoint: Rc<CachedEndpoint>,
+    ) -> Result<Self, ProxyError> {
         let object = &located.request.object;
         let works_on_the_whole = object.operation.works_on_whole_objects();
-        let patience = if works_on_the_whole { ResponseTimeout::WholeObject } else { ResponseTimeout::Usual };
-        let target: Uri = paved.way.target(object).try_into().map_err(|_| ProxyError::Unsendable)?;
-        located.headers.insert(header::HOST, paved.host.clone());
-        Ok(Self { located, target, paved, patience, signer: None })
+        let response_timeout =
+            if works_on_the_whole { ResponseTimeout::WholeObject } else { ResponseTimeout::Usual };
+        let target: Uri =
+            cached_endpoint.endpoint.target(object).try_into().map_err(|_| ProxyError::Unsendable)?;
+        located.headers.insert(header::HOST, cached_endpoint.host.clone());
+        Ok(Self { located, target, cached_endpoint, response_timeout, signer: None })
     }
 
     /// Returns the request line, without the line break.
@@ -224,7 +235,7 @@ impl<'a> SignedRequest<'a> {
     ) -> Result<Option<SigningTexts>, ProxyError> {
         let Some(signer) = &self.signer else { return Ok(None) };
         let LocatedRequest { request, headers } = &*self.located;
-        Ok(Some(signer.key(&self.paved, now, keys)?.signed(&request.signable(headers), now)))
+        Ok(Some(signer.key(&self.cached_endpoint, now, keys)?.signed(&request.signable(headers), now)))
     }
 
     /// Sends the request with the client's body, and waits for the response head. If OSS rejects
@@ -236,7 +247,7 @@ impl<'a> SignedRequest<'a> {
         inbound: &mut InboundRequest,
         access: &mut AccessLogEvent,
     ) -> Result<UpstreamResponse, ProxyError> {
-        let Self { mut located, target, paved, patience, signer } = self;
+        let Self { mut located, target, cached_endpoint, response_timeout, signer } = self;
         let head_only = located.request.method == Method::HEAD;
         let mut head = Request::new(());
         head.method_mut().clone_from(&located.request.method);
@@ -246,39 +257,42 @@ impl<'a> SignedRequest<'a> {
             .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn ByteObserver>, &core.state().limits)
             .ok_or(ProxyError::Unsendable)?;
         let upstream = located.request.object.upstream;
-        let unanswered = |error| ProxyError::unanswered(&core.state().directory, upstream, error);
-        let sent = core.transport().send(&paved.destination, request, patience).await;
-        let UpstreamExchange { response, connection, request: spare } = sent.map_err(unanswered)?;
-        let mut answer = UpstreamResponse::new(response, connection, head_only, core.counters())?;
-        let Some(mut signer) = signer else { return Ok(answer) };
-        if answer.is_good() {
+        let unanswered = |error| ProxyError::unanswered(&core.state().routing_table, upstream, error);
+        let sent = core.transport().send(&cached_endpoint.destination, request, response_timeout).await;
+        let UpstreamExchange { response, connection, request: retryable } = sent.map_err(unanswered)?;
+        let mut upstream_response = UpstreamResponse::new(response, connection, head_only, core.counters())?;
+        let Some(mut signer) = signer else { return Ok(upstream_response) };
+        if upstream_response.is_good() {
             signer.source.accept(&signer.credentials);
-            return Ok(answer);
+            return Ok(upstream_response);
         }
         // Handling an error needs a large future; boxing it keeps the future of a successful
         // request small.
         Box::pin(async {
             // The endpoint and not the `Host` header: clients choose bucket names, so these must
             // not become keys of a count.
-            let endpoint = core.state().directory.get(upstream).endpoint.host.as_str();
-            if let Some(other) =
-                signer.replacement_credentials(&mut answer, endpoint, spare.started_at(), core).await?
+            let endpoint = core.state().routing_table.get(upstream).endpoint.host.as_str();
+            if let Some(other) = signer
+                .replacement_credentials(&mut upstream_response, endpoint, retryable.started_at(), core)
+                .await?
             {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
-                if let Some(mut request) = spare.whole(core.transport().stall()) {
+                if let Some(mut request) = retryable.whole(core.transport().stall()) {
                     signer.credentials = other;
-                    signer.sign_again(&mut request, &located.request, &paved, core)?;
+                    signer.sign_again(&mut request, &located.request, &cached_endpoint, core)?;
                     access.provider = Some(Arc::clone(&signer.credentials.provider));
-                    let sent = core.transport().send(&paved.destination, request, patience).await;
+                    let sent =
+                        core.transport().send(&cached_endpoint.destination, request, response_timeout).await;
                     let UpstreamExchange { response, connection, .. } = sent.map_err(unanswered)?;
-                    answer = UpstreamResponse::new(response, connection, head_only, core.counters())?;
+                    upstream_response =
+                        UpstreamResponse::new(response, connection, head_only, core.counters())?;
                 } else {
-                    answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
+                    upstream_response.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
                 }
             }
             match core.token_searches().get(&signer.credentials) {
-                Some(token) => answer.redact_token(&token, core.transport().stall()).await,
-                None => Ok(answer),
+                Some(token) => upstream_response.redact_token(&token, core.transport().stall()).await,
+                None => Ok(upstream_response),
             }
         })
         .await
@@ -289,11 +303,11 @@ impl RequestSigner<'_> {
     /// Returns the signing key for requests to an endpoint.
     fn key(
         &self,
-        paved: &CachedEndpoint,
+        cached_endpoint: &CachedEndpoint,
         now: &SigningTime,
         keys: &SigningKeyCache,
     ) -> Result<Rc<SigningKey>, ProxyError> {
-        Ok(keys.get(&self.credentials, self.signature, &paved.way, now)?)
+        Ok(keys.get(&self.credentials, self.signature, &cached_endpoint.endpoint, now)?)
     }
 
     /// Records whether OSS has accepted the key. If OSS rejects it, returns other credentials, if
@@ -301,17 +315,17 @@ impl RequestSigner<'_> {
     /// with the corrected time.
     async fn replacement_credentials(
         &self,
-        answer: &mut UpstreamResponse,
+        upstream_response: &mut UpstreamResponse,
         endpoint: &str,
         begun: Instant,
         core: &WorkerCore,
     ) -> Result<Option<Arc<Credentials>>, ProxyError> {
-        let status = answer.response.status();
+        let status = upstream_response.response.status();
         if status.is_success() || status == StatusCode::NOT_FOUND {
             self.source.accept(&self.credentials);
             return Ok(None);
         }
-        match answer.key_refused(core.transport().stall()).await? {
+        match upstream_response.key_refused(core.transport().stall()).await? {
             Some(KeyRejection::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
             Some(KeyRejection::Key(code)) => {
                 Ok(self.source.replace(&self.credentials, code, core.clock()).await)
@@ -324,7 +338,7 @@ impl RequestSigner<'_> {
                 let took_s = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
                 let begun = Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s));
                 let call = CallPeriod { begun, ended };
-                let ahead_s = ahead(server_time.as_deref(), answer.response.headers(), call);
+                let ahead_s = ahead(server_time.as_deref(), upstream_response.response.headers(), call);
                 Ok(ahead_s.map(|ahead_s| {
                     core.state().services.clocks().record(endpoint, ahead_s);
                     core.correct_clock(ahead_s);
@@ -340,11 +354,11 @@ impl RequestSigner<'_> {
         &self,
         request: &mut Request<RequestBody>,
         addressed: &AddressedRequest,
-        paved: &CachedEndpoint,
+        cached_endpoint: &CachedEndpoint,
         core: &WorkerCore,
     ) -> Result<(), ProxyError> {
         let now = core.signing_time();
-        let key = self.key(paved, &now, core.keys())?;
+        let key = self.key(cached_endpoint, &now, core.keys())?;
         caller::remove_signature(request.headers_mut());
         key.sign(&addressed.signable(request.headers()), &now).apply(request.headers_mut());
         Ok(())

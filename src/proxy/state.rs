@@ -19,7 +19,7 @@ use crate::transport::{TrustStoreId, UpstreamTransport};
 /// The state that all workers share. Each reload makes a new one.
 pub struct ProxyState {
     /// The routing table.
-    pub(crate) directory: RoutingTable,
+    pub(crate) routing_table: RoutingTable,
     /// The signing settings of the upstreams, by [`UpstreamId`].
     pub(crate) upstreams: Vec<UpstreamSigning>,
     /// The access log setting: whether each request is logged.
@@ -91,8 +91,8 @@ pub struct WorkerCore {
     transport: UpstreamTransport,
     keys: SigningKeyCache,
     token_searches: TokenSearches,
-    ways: EndpointCache,
-    moment: RefCell<Rc<SigningTime>>,
+    endpoint_cache: EndpointCache,
+    signing_time: RefCell<Rc<SigningTime>>,
     /// The offset of the clock of OSS, in seconds, once OSS has rejected the local one.
     ahead_s: Cell<i64>,
     /// Each request in flight holds a clone.
@@ -111,7 +111,7 @@ impl WorkerCore {
     /// Creates the state of a worker that has not served a request yet.
     #[must_use]
     pub fn new(state: Arc<ProxyState>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
-        let moment = Rc::new(SigningTime::new(clock.now()));
+        let signing_time = Rc::new(SigningTime::new(clock.now()));
         let requests = Rc::new(state.counters.meter());
         Self {
             state,
@@ -119,8 +119,8 @@ impl WorkerCore {
             transport,
             keys: SigningKeyCache::default(),
             token_searches: TokenSearches::default(),
-            ways: EndpointCache::default(),
-            moment: RefCell::new(moment),
+            endpoint_cache: EndpointCache::default(),
+            signing_time: RefCell::new(signing_time),
             ahead_s: Cell::default(),
             requests,
         }
@@ -140,8 +140,8 @@ impl WorkerCore {
             transport: renew(&self.transport),
             keys: SigningKeyCache::default(),
             token_searches: TokenSearches::default(),
-            ways: EndpointCache::default(),
-            moment: self.moment.clone(),
+            endpoint_cache: EndpointCache::default(),
+            signing_time: self.signing_time.clone(),
             ahead_s: self.ahead_s.clone(),
             requests: Rc::clone(&self.requests),
         }
@@ -161,11 +161,11 @@ impl WorkerCore {
     /// second.
     pub(super) fn signing_time(&self) -> Rc<SigningTime> {
         let now = Timestamp::from_unix_s(self.clock.now().unix_s() + self.ahead_s.get());
-        let mut moment = self.moment.borrow_mut();
-        if moment.at() != now {
-            *moment = Rc::new(SigningTime::new(now));
+        let mut signing_time = self.signing_time.borrow_mut();
+        if signing_time.at() != now {
+            *signing_time = Rc::new(SigningTime::new(now));
         }
-        Rc::clone(&moment)
+        Rc::clone(&signing_time)
     }
 
     /// Returns a handle to the metrics of this worker, for the access event of a request.
@@ -210,8 +210,8 @@ impl WorkerCore {
         &self.keys
     }
 
-    pub(super) fn ways(&self) -> &EndpointCache {
-        &self.ways
+    pub(super) fn endpoint_cache(&self) -> &EndpointCache {
+        &self.endpoint_cache
     }
 
     pub(super) fn logged(&self) -> AccessLogging {

@@ -47,18 +47,18 @@ impl AsyncListener {
 }
 
 impl AcceptSocket {
-    /// Accepts connections forever and passes each to `serve` with a permit from `place`. When no
+    /// Accepts connections forever and passes each to `serve` with a permit from `permit`. When no
     /// permit is available, waits for `freed` and accepts nothing: new clients remain in the queue
     /// of the socket. If the socket is taken over, its next owner accepts them. When accepting
     /// fails, for example because the file table is full, retries after a pause.
     ///
     /// # Errors
     /// If there is no runtime to register the socket with.
-    pub async fn accept<Place>(
+    pub async fn accept<Permit>(
         self,
-        place: impl Fn() -> Option<Place>,
+        permit: impl Fn() -> Option<Permit>,
         freed: impl AsyncFn(),
-        mut serve: impl FnMut(AcceptedSocket, Place),
+        mut serve: impl FnMut(AcceptedSocket, Permit),
     ) -> io::Result<Infallible> {
         let listener = match self.socket {
             ListeningSocket::Tcp(socket) => AsyncListener::Tcp(tokio::net::TcpListener::from_std(socket)?),
@@ -66,28 +66,28 @@ impl AcceptSocket {
                 AsyncListener::Unix(tokio::net::UnixListener::from_std(socket)?)
             }
         };
-        let mut is_told = false;
+        let mut is_warned = false;
         loop {
             let next = poll_fn(|cx| {
                 // Take the permit for this poll only: an idle listener must not hold one.
-                let Some(place) = place() else { return Poll::Ready(None) };
-                listener.poll_accept(cx).map(|accepted| Some(accepted.map(|accepted| (accepted, place))))
+                let Some(permit) = permit() else { return Poll::Ready(None) };
+                listener.poll_accept(cx).map(|accepted| Some(accepted.map(|accepted| (accepted, permit))))
             });
             match next.await {
                 None => freed().await,
-                Some(Ok((accepted, place))) => {
-                    is_told = false;
-                    serve(accepted, place);
+                Some(Ok((accepted, permit))) => {
+                    is_warned = false;
+                    serve(accepted, permit);
                 }
                 Some(Err(error)) if is_of_one_connection(&error) => {}
                 Some(Err(error)) => {
-                    if !is_told {
+                    if !is_warned {
                         warn!(
                             %error,
                             "cannot accept connections, retrying; if too many files are open, raise the limit of this process (ulimit -n, LimitNOFILE=), or lower client_connections in [limits]"
                         );
                     }
-                    is_told = true;
+                    is_warned = true;
                     tokio::time::sleep(PAUSE).await;
                 }
             }

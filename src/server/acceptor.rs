@@ -35,12 +35,13 @@ enum AcceptMessage {
 }
 
 impl AcceptThread {
-    /// Starts the thread. It passes each connection to `cores` with a permit from `places`.
-    pub(super) fn start(cores: Arc<WorkerPool>, places: ConnectionLimit) -> io::Result<Self> {
+    /// Starts the thread. It passes each connection to `cores` with a permit from
+    /// `connection_limit`.
+    pub(super) fn start(cores: Arc<WorkerPool>, connection_limit: ConnectionLimit) -> io::Result<Self> {
         let (messages, inbox) = mpsc::unbounded_channel();
         std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                Ok(runtime) => runtime.block_on(run(inbox, &cores, &places)),
+                Ok(runtime) => runtime.block_on(run(inbox, &cores, &connection_limit)),
                 Err(error) => error!(%error, "cannot start accepting connections; restart the process"),
             }
         })?;
@@ -94,13 +95,14 @@ impl AcceptWatchdog {
 async fn run(
     mut inbox: mpsc::UnboundedReceiver<AcceptMessage>,
     cores: &Arc<WorkerPool>,
-    places: &ConnectionLimit,
+    connection_limit: &ConnectionLimit,
 ) {
     let mut tasks: Vec<(usize, JoinHandle<()>)> = Vec::new();
     while let Some(message) = inbox.recv().await {
         match message {
             AcceptMessage::Accept(id, socket) => {
-                tasks.push((id, spawn_local(accept(id, socket, Arc::clone(cores), places.clone()))));
+                tasks
+                    .push((id, spawn_local(accept(id, socket, Arc::clone(cores), connection_limit.clone()))));
             }
             AcceptMessage::Withdraw(ids) => tasks.retain(|(id, task)| {
                 let is_kept = !ids.contains(id);
@@ -125,10 +127,11 @@ async fn run(
     }
 }
 
-async fn accept(id: usize, socket: AcceptSocket, cores: Arc<WorkerPool>, places: ConnectionLimit) {
+async fn accept(id: usize, socket: AcceptSocket, cores: Arc<WorkerPool>, connection_limit: ConnectionLimit) {
     let address = socket.address.clone();
-    let serve = |accepted, place| cores.hand_over(accepted, id, place);
-    let Err(error) = socket.accept(|| places.take(), async || places.freed().await, serve).await;
+    let serve = |accepted, permit| cores.hand_over(accepted, id, permit);
+    let Err(error) =
+        socket.accept(|| connection_limit.take(), async || connection_limit.freed().await, serve).await;
     error!(%address, %error, "listener failed; restart the process");
 }
 

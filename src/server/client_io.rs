@@ -142,12 +142,12 @@ impl<T: ClientStream> ClientStream for WriteTimeout<T> {
 /// disconnected.
 pub(super) struct ActivityStream<T> {
     inner: T,
-    presence: Rc<ClientActivity>,
+    activity: Rc<ClientActivity>,
 }
 
 impl<T> ActivityStream<T> {
-    pub(super) fn new(inner: T, presence: Rc<ClientActivity>) -> Self {
-        Self { inner, presence }
+    pub(super) fn new(inner: T, activity: Rc<ClientActivity>) -> Self {
+        Self { inner, activity }
     }
 
     pub(super) fn into_inner(self) -> T {
@@ -164,7 +164,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ActivityStream<T> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.presence.on_bytes_received();
+            self.activity.on_bytes_received();
         }
         read
     }
@@ -176,14 +176,14 @@ impl<T: ClientStream> ActivityStream<T> {
     /// hyper reads nothing between a request and its response, because a client may close its
     /// sending side in between. So hyper does not detect a disconnect either.
     fn look_for_client(&self, cx: &mut Context<'_>) -> io::Result<()> {
-        if !self.presence.is_watched() {
+        if !self.activity.is_watched() {
             return Ok(());
         }
         match self.inner.poll_sign(cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(ClientSign::Readable) => {
                 // From here on, only the next write detects a reset.
-                self.presence.unwatch();
+                self.activity.unwatch();
                 Ok(())
             }
             Poll::Ready(ClientSign::Gone) => Err(io::ErrorKind::ConnectionReset.into()),
@@ -194,7 +194,7 @@ impl<T: ClientStream> ActivityStream<T> {
 impl<T: ClientStream> AsyncWrite for ActivityStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.presence.set_writing(written.is_pending());
+        self.activity.set_writing(written.is_pending());
         written
     }
 
@@ -204,7 +204,7 @@ impl<T: ClientStream> AsyncWrite for ActivityStream<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.presence.set_writing(written.is_pending());
+        self.activity.set_writing(written.is_pending());
         written
     }
 

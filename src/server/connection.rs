@@ -43,11 +43,11 @@ pub(super) struct ConnectionContext {
     /// The id of its listener.
     pub(super) listener: usize,
     /// The listener's rules when the connection was accepted.
-    pub(super) gate: Rc<ListenerRules>,
+    pub(super) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(super) address: Option<SocketAddr>,
     /// The TLS requirements under which the connection was accepted.
-    pub(super) terms: Arc<ClientTlsPolicy>,
+    pub(super) tls_requirements: Arc<ClientTlsPolicy>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) settings: ServerSettings,
     pub(super) drain: DrainSignal,
@@ -131,12 +131,12 @@ impl ConnectionContext {
 
     /// Waits until the listener is removed, or its TLS requirements change.
     async fn withdrawn(&self) {
-        self.current.listener_changed(self.listener, &self.terms).await;
+        self.current.listener_changed(self.listener, &self.tls_requirements).await;
     }
 
     async fn http1(&self, client: impl ClientStream) {
-        let presence = Rc::new(ClientActivity::new(HttpVersion::Http1));
-        let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&presence)));
+        let activity = Rc::new(ClientActivity::new(HttpVersion::Http1));
+        let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&activity)));
         // `pipeline_flush` remains off: with it hyper 1.12 closes without sending its 400 and 431
         // responses.
         let mut connection = http1::Builder::new()
@@ -150,9 +150,9 @@ impl ConnectionContext {
             .max_headers(PARSED_LINES_MAX)
             // guard: small-buffer
             .max_buf_size(BUFFER_MAX)
-            .serve_connection(io, self.service(&presence));
+            .serve_connection(io, self.service(&activity));
         let pinned = Pin::new(&mut connection);
-        let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &presence).await;
+        let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &activity).await;
         let client = connection.into_parts().io.into_inner().into_inner();
         match ended {
             ConnectionEnd::Cut => return,
@@ -171,11 +171,11 @@ impl ConnectionContext {
     }
 
     async fn http2(&self, client: impl ClientStream) {
-        let presence = Rc::new(ClientActivity::new(HttpVersion::Http2));
-        let executor = StreamExecutor::new(Rc::clone(presence.unread()), self.settings.stall);
+        let activity = Rc::new(ClientActivity::new(HttpVersion::Http2));
+        let executor = StreamExecutor::new(Rc::clone(activity.unread()), self.settings.stall);
         let tasks = Rc::new(RequestTasks::new(TASKS_MAX));
         let ended = {
-            let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&presence)));
+            let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&activity)));
             let connection = http2::Builder::new(executor.clone())
                 .timer(TokioTimer::new())
                 .max_header_list_size(
@@ -185,9 +185,9 @@ impl ConnectionContext {
                 .max_send_buf_size(STREAM_BUFFER_MAX)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
-                .serve_connection(io, self.stream_service(&presence, executor, &tasks));
+                .serve_connection(io, self.stream_service(&activity, executor, &tasks));
             let connection = std::pin::pin!(connection);
-            self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await
+            self.until_end(connection, http2::Connection::graceful_shutdown, &activity).await
         };
         if let ConnectionEnd::Itself(Err(error)) = ended
             && !is_write_timeout(&error)
@@ -204,7 +204,7 @@ impl ConnectionContext {
 
     fn service(
         &self,
-        presence: &Rc<ClientActivity>,
+        activity: &Rc<ClientActivity>,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<ResponseBody>,
@@ -212,19 +212,19 @@ impl ConnectionContext {
         Future: 'static,
     > + use<> {
         let current = Rc::clone(&self.current);
-        let presence = Rc::clone(presence);
+        let activity = Rc::clone(activity);
         let id = self.listener;
         let address = self.address;
         // The last rules of a listener that is removed still apply to its connections.
-        let last = RefCell::new(Rc::clone(&self.gate));
+        let last = RefCell::new(Rc::clone(&self.rules));
         service_fn(move |request: Request<Incoming>| {
             // Read the configuration once per request. A reload applies to the next request.
             let setup = current.get();
-            if let Some(way) = setup.listener(id) {
-                last.replace(Rc::clone(&way.gate));
+            if let Some(listener) = setup.listener(id) {
+                last.replace(Rc::clone(&listener.rules));
             }
             let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address };
-            let in_flight = presence.begin(request.method());
+            let in_flight = activity.begin(request.method());
             proxy::handle(Rc::clone(&setup.core), listener, request, in_flight)
         })
     }
@@ -234,12 +234,12 @@ impl ConnectionContext {
     /// stream is reset or the connection ends.
     fn stream_service(
         &self,
-        presence: &Rc<ClientActivity>,
+        activity: &Rc<ClientActivity>,
         executor: StreamExecutor,
         tasks: &Rc<RequestTasks>,
     ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
     {
-        let service = self.service(presence);
+        let service = self.service(activity);
         let tasks = Rc::clone(tasks);
         service_fn(move |request: Request<Incoming>| {
             let clock = executor.start_clock();
@@ -263,7 +263,7 @@ impl ConnectionContext {
         &self,
         mut connection: Pin<&mut C>,
         shut_down: impl Fn(Pin<&mut C>),
-        presence: &ClientActivity,
+        activity: &ClientActivity,
     ) -> ConnectionEnd
     where
         C: Future<Output = hyper::Result<()>>,
@@ -273,7 +273,7 @@ impl ConnectionContext {
         let mut unread = UnreadTimer::new(self.settings.stall);
         let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if quiet.is_over(presence, cx) || unread.is_over(presence.unread(), cx) => {
+            Poll::Pending if quiet.is_over(activity, cx) || unread.is_over(activity.unread(), cx) => {
                 Poll::Ready(None)
             }
             Poll::Pending => Poll::Pending,
@@ -294,7 +294,7 @@ impl ConnectionContext {
         shut_down(connection.as_mut());
         tokio::select! {
             ended = connection => ConnectionEnd::Itself(ended),
-            () = unused(presence, self.settings.stall) => ConnectionEnd::Cut,
+            () = unused(activity, self.settings.stall) => ConnectionEnd::Cut,
         }
     }
 }
@@ -305,19 +305,19 @@ impl ConnectionContext {
 ///
 /// Also returns when a request starts long after the notice. An HTTP/2 client that ignores GOAWAY
 /// could send requests forever.
-async fn unused(presence: &ClientActivity, stall: Duration) {
+async fn unused(activity: &ClientActivity, stall: Duration) {
     let notified = Instant::now();
     let mut idle_before = false;
-    let mut begun = presence.requests_started();
+    let mut begun = activity.requests_started();
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
-        let idle = presence.is_over(stall);
-        let is_requesting = notified.elapsed() > LAST_REQUEST_GRACE && presence.requests_started() > begun;
+        let idle = activity.is_over(stall);
+        let is_requesting = notified.elapsed() > LAST_REQUEST_GRACE && activity.requests_started() > begun;
         if (idle && idle_before) || is_requesting {
             return;
         }
         idle_before = idle;
-        begun = presence.requests_started();
+        begun = activity.requests_started();
     }
 }
 

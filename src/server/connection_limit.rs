@@ -25,7 +25,7 @@ struct LimitState {
     count: AtomicUsize,
     freed: Notify,
     /// True once the warning that all permits are in use was logged.
-    told: AtomicBool,
+    is_warned: AtomicBool,
 }
 
 /// A permit for one connection, released on drop.
@@ -37,7 +37,7 @@ impl ConnectionLimit {
             taken: AtomicUsize::new(0),
             count: AtomicUsize::new(count),
             freed: Notify::new(),
-            told: AtomicBool::default(),
+            is_warned: AtomicBool::default(),
         }))
     }
 
@@ -64,7 +64,7 @@ impl ConnectionLimit {
         if self.0.taken.load(Ordering::Relaxed) < count {
             return;
         }
-        if !self.0.told.swap(true, Ordering::Relaxed) {
+        if !self.0.is_warned.swap(true, Ordering::Relaxed) {
             warn!(
                 client_connections = count,
                 "client connection limit reached; new connections wait (limits.client_connections)"
@@ -81,7 +81,7 @@ impl Drop for ConnectionPermit {
         // Re-arm the warning only once 10 % of the permits are free. Otherwise a server running at
         // its limit would log on every connection.
         if left <= count - count.div_ceil(10) {
-            self.0.told.store(false, Ordering::Relaxed);
+            self.0.is_warned.store(false, Ordering::Relaxed);
         }
         self.0.freed.notify_waiters();
     }
@@ -116,7 +116,7 @@ mod tests {
     fn that_all_places_are_taken_is_told_once_until_a_tenth_is_free() {
         let places = ConnectionLimit::new(20);
         let mut all: Vec<_> = (0..20).map(|_| places.take().expect("a place")).collect();
-        let told = || places.0.told.load(Ordering::Relaxed);
+        let told = || places.0.is_warned.load(Ordering::Relaxed);
         let waits = || assert!(poll_once(pin!(places.freed())).is_pending());
         assert!(!told());
         waits();

@@ -15,10 +15,10 @@ use crate::proxy::{ListenerRules, WorkerCore};
 #[derive(Clone)]
 pub(super) struct ListenerConfig {
     pub(super) id: usize,
-    pub(super) gate: ListenerRules,
+    pub(super) rules: ListenerRules,
     pub(super) tls: Option<TlsAcceptor>,
     /// A reload keeps the `Arc` if the requirements are equal.
-    pub(super) terms: Arc<ClientTlsPolicy>,
+    pub(super) tls_requirements: Arc<ClientTlsPolicy>,
 }
 
 /// The current configuration of a worker.
@@ -35,9 +35,9 @@ pub(super) struct WorkerConfig {
 #[derive(Clone)]
 pub(super) struct ListenerContext {
     pub(super) id: usize,
-    pub(super) gate: Rc<ListenerRules>,
+    pub(super) rules: Rc<ListenerRules>,
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) terms: Arc<ClientTlsPolicy>,
+    pub(super) tls_requirements: Arc<ClientTlsPolicy>,
 }
 
 /// The state of a worker, through which its connections see a reload.
@@ -48,30 +48,30 @@ pub(super) struct WorkerState {
 
 impl WorkerConfig {
     pub(super) fn new(core: WorkerCore, settings: ServerSettings, entries: &[ListenerConfig]) -> Self {
-        let way = |entry: &ListenerConfig| {
-            let ListenerConfig { id, gate, tls, terms } = entry.clone();
-            ListenerContext { id, gate: Rc::new(gate), tls, terms }
+        let to_context = |entry: &ListenerConfig| {
+            let ListenerConfig { id, rules, tls, tls_requirements } = entry.clone();
+            ListenerContext { id, rules: Rc::new(rules), tls, tls_requirements }
         };
-        let entries = entries.iter().map(way).collect();
+        let entries = entries.iter().map(to_context).collect();
         Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }
     }
 
     /// Records the listeners that `before` has and this configuration does not.
     pub(super) fn after(mut self, before: &Self) -> Self {
-        let withdrawn = before.entries.iter().filter(|way| self.listener(way.id).is_none());
+        let withdrawn = before.entries.iter().filter(|listener| self.listener(listener.id).is_none());
         self.withdrawn = withdrawn.cloned().collect();
         self
     }
 
     /// Returns the listener of a new connection, even if the last reload has removed it.
     pub(super) fn listener_of_arrival(&self, id: usize) -> Option<&ListenerContext> {
-        let withdrawn = || self.withdrawn.iter().find(|way| way.id == id);
+        let withdrawn = || self.withdrawn.iter().find(|listener| listener.id == id);
         self.listener(id).or_else(withdrawn)
     }
 
     /// Returns the listener with this id, unless it was removed.
     pub(super) fn listener(&self, id: usize) -> Option<&ListenerContext> {
-        self.entries.iter().find(|way| way.id == id)
+        self.entries.iter().find(|listener| listener.id == id)
     }
 }
 
@@ -91,10 +91,14 @@ impl WorkerState {
     }
 
     /// Waits until the listener with this id is removed, or has other TLS requirements than these.
-    pub(super) async fn listener_changed(&self, id: usize, terms: &Arc<ClientTlsPolicy>) {
+    pub(super) async fn listener_changed(&self, id: usize, tls_requirements: &Arc<ClientTlsPolicy>) {
         loop {
             let renewed = self.renewed.notified();
-            if !self.get().listener(id).is_some_and(|way| Arc::ptr_eq(&way.terms, terms)) {
+            if !self
+                .get()
+                .listener(id)
+                .is_some_and(|listener| Arc::ptr_eq(&listener.tls_requirements, tls_requirements))
+            {
                 return;
             }
             renewed.await;

@@ -147,8 +147,8 @@ impl IdleTimer {
 
     /// Returns whether the client has been inactive for the timeout. Must be called whenever the
     /// connection is pending.
-    pub(super) fn is_over(&mut self, presence: &ClientActivity, cx: &mut Context<'_>) -> bool {
-        let phase = presence.phase();
+    pub(super) fn is_over(&mut self, activity: &ClientActivity, cx: &mut Context<'_>) -> bool {
+        let phase = activity.phase();
         if phase != self.phase {
             self.phase = phase;
             let limit = match phase {

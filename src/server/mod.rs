@@ -72,7 +72,7 @@ pub struct ListenerPlan {
 /// The running server: its listeners, accept thread and workers.
 pub struct Server {
     cores: Arc<WorkerPool>,
-    places: ConnectionLimit,
+    connection_limit: ConnectionLimit,
     acceptor: AcceptThread,
     accepting: RefCell<Vec<ActiveListener>>,
     settings: Cell<ServerSettings>,
@@ -85,7 +85,7 @@ struct ActiveListener {
     id: usize,
     socket: ConfiguredSocket,
     /// The TLS requirements for its clients.
-    terms: Arc<ClientTlsPolicy>,
+    tls_requirements: Arc<ClientTlsPolicy>,
 }
 
 /// A handle to check that the server's threads are responsive.
@@ -108,19 +108,19 @@ impl Server {
     ///
     /// # Errors
     /// If the system cannot create a thread.
-    pub fn start(listeners: Vec<ListenerPlan>, plan: &ServerPlan, drain: DrainSignal) -> io::Result<Self> {
-        let cores = Arc::new(WorkerPool::start(plan, &drain)?);
-        let places = ConnectionLimit::new(plan.settings.connections);
+    pub fn start(listeners: Vec<ListenerPlan>, config: &ServerPlan, drain: DrainSignal) -> io::Result<Self> {
+        let cores = Arc::new(WorkerPool::start(config, &drain)?);
+        let connection_limit = ConnectionLimit::new(config.settings.connections);
         let server = Self {
-            acceptor: AcceptThread::start(Arc::clone(&cores), places.clone())?,
+            acceptor: AcceptThread::start(Arc::clone(&cores), connection_limit.clone())?,
             cores,
-            places,
+            connection_limit,
             accepting: RefCell::default(),
-            settings: Cell::new(plan.settings),
+            settings: Cell::new(config.settings),
             ids: Cell::default(),
             drain,
         };
-        server.renew(listeners, plan);
+        server.renew(listeners, config);
         Ok(server)
     }
 
@@ -128,40 +128,45 @@ impl Server {
     /// plan. Listeners that are missing from `listeners` are closed. Their connections end after
     /// the requests in flight; so do connections whose listener has changed its TLS requirements.
     /// Must be called within a tokio runtime.
-    pub fn renew(&self, listeners: Vec<ListenerPlan>, plan: &ServerPlan) {
-        self.settings.set(plan.settings);
-        self.places.resize(plan.settings.connections);
+    pub fn renew(&self, listeners: Vec<ListenerPlan>, config: &ServerPlan) {
+        self.settings.set(config.settings);
+        self.connection_limit.resize(config.settings.connections);
         let mut accepting = self.accepting.borrow_mut();
         let is_kept = |one: &ActiveListener| {
             listeners.iter().any(|listener| listener.listen.address == one.socket.configured)
         };
-        let (kept, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
-        *accepting = kept;
+        let (remaining, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
+        *accepting = remaining;
         for one in &withdrawn {
             info!(address = %one.socket.listener.address, "stopped listening");
         }
         let mut entries = Vec::new();
         let mut fresh = Vec::new();
         for ListenerPlan { listen, tls, bound } in listeners {
-            let terms = Arc::new(ClientTlsPolicy::new(tls.as_ref()));
+            let tls_requirements = Arc::new(ClientTlsPolicy::new(tls.as_ref()));
             for bound in bound {
                 let (socket, held) = bound.into_parts();
-                let one = self.accepting(held, &listen, &terms);
+                let one = self.accepting(held, &listen, &tls_requirements);
                 fresh.push((one.id, socket));
                 accepting.push(one);
             }
             for one in accepting.iter_mut().filter(|one| one.socket.configured == listen.address) {
-                if one.terms != terms {
-                    one.terms = Arc::clone(&terms);
+                if one.tls_requirements != tls_requirements {
+                    one.tls_requirements = Arc::clone(&tls_requirements);
                 }
-                let gate = ListenerRules {
+                let rules = ListenerRules {
                     domains: listen.domains.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
                     unnamed: one.socket.listener.is_unix(),
                 };
                 let tls = tls.as_ref().map(|tls| tls.acceptor.clone());
-                entries.push(ListenerConfig { id: one.id, gate, tls, terms: Arc::clone(&one.terms) });
+                entries.push(ListenerConfig {
+                    id: one.id,
+                    rules,
+                    tls,
+                    tls_requirements: Arc::clone(&one.tls_requirements),
+                });
             }
         }
         self.acceptor.withdraw(withdrawn.iter().map(|one| one.id).collect());
@@ -170,7 +175,7 @@ impl Server {
             drop(spawn_blocking(move || drop(withdrawn)));
         }
         // The workers receive a listener before its first connection arrives.
-        self.cores.renew(plan, &Arc::from(entries));
+        self.cores.renew(config, &Arc::from(entries));
         for (id, bound) in fresh {
             self.acceptor.accept(id, bound);
         }
@@ -213,12 +218,12 @@ impl Server {
         &self,
         held: SharedListener,
         listen: &ListenSettings,
-        terms: &Arc<ClientTlsPolicy>,
+        tls_requirements: &Arc<ClientTlsPolicy>,
     ) -> ActiveListener {
         let id = self.ids.replace(self.ids.get() + 1);
         info!(address = %held.address, "listening");
         let socket = ConfiguredSocket { configured: listen.address.clone(), listener: held };
-        ActiveListener { id, socket, terms: Arc::clone(terms) }
+        ActiveListener { id, socket, tls_requirements: Arc::clone(tls_requirements) }
     }
 }
 

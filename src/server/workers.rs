@@ -42,14 +42,14 @@ enum WorkerMessage {
     /// Shut down now, closing open connections.
     End,
     /// Apply this configuration from now on.
-    Renewal { plan: ServerPlan, entries: Arc<[ListenerConfig]> },
+    Renewal { config: ServerPlan, entries: Arc<[ListenerConfig]> },
 }
 
 /// An accepted connection on its way to a worker.
 struct NewConnection {
     accepted: AcceptedSocket,
     listener: usize,
-    place: ConnectionPermit,
+    permit: ConnectionPermit,
 }
 
 /// A handle to one worker.
@@ -74,23 +74,23 @@ impl Drop for OpenConnection {
 }
 
 impl WorkerPool {
-    pub(super) fn start(plan: &ServerPlan, drain: &DrainSignal) -> io::Result<Self> {
+    pub(super) fn start(config: &ServerPlan, drain: &DrainSignal) -> io::Result<Self> {
         let (ended, _) = watch::channel(());
         let mut cores = Vec::new();
         let mut all_gone = Vec::new();
-        for index in 0..plan.settings.cores.max(1) {
+        for index in 0..config.settings.cores.max(1) {
             let (messages, inbox) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
             let thread = WorkerThread {
                 inbox,
-                make_core: Arc::clone(&plan.make_core),
+                make_core: Arc::clone(&config.make_core),
                 drain: drain.clone(),
-                settings: plan.settings,
+                settings: config.settings,
                 load: Arc::clone(&load),
                 ended: ended.clone(),
             };
             let name = format!("core-{index}");
-            let (tell, gone) = oneshot::channel();
+            let (sender, gone) = oneshot::channel();
             let (begun, begins) = std::sync::mpsc::channel();
             std::thread::Builder::new().name(name).spawn(move || {
                 // Created on this thread, because the runtime never leaves it.
@@ -106,7 +106,7 @@ impl WorkerPool {
                     Err(error) => begun.send(Err(error)),
                 };
                 // The receiver may have been dropped.
-                let _ = tell.send(());
+                let _ = sender.send(());
             })?;
             begins.recv().map_err(io::Error::other)??;
             all_gone.push(gone);
@@ -116,20 +116,20 @@ impl WorkerPool {
     }
 
     /// Passes a connection to the worker with the fewest connections.
-    pub(super) fn hand_over(&self, accepted: AcceptedSocket, listener: usize, place: ConnectionPermit) {
+    pub(super) fn hand_over(&self, accepted: AcceptedSocket, listener: usize, permit: ConnectionPermit) {
         let least = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
         let Some(core) = least else { return };
         core.load.fetch_add(1, Ordering::Relaxed);
-        let arrival = WorkerMessage::Arrival(NewConnection { accepted, listener, place });
+        let arrival = WorkerMessage::Arrival(NewConnection { accepted, listener, permit });
         if core.messages.send(arrival).is_err() {
             error!("a worker has exited; dropping the connection");
         }
     }
 
     /// Applies this configuration on all workers.
-    pub(super) fn renew(&self, plan: &ServerPlan, entries: &Arc<[ListenerConfig]>) {
+    pub(super) fn renew(&self, config: &ServerPlan, entries: &Arc<[ListenerConfig]>) {
         for core in &self.cores {
-            let renewal = WorkerMessage::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
+            let renewal = WorkerMessage::Renewal { config: config.clone(), entries: Arc::clone(entries) };
             if core.messages.send(renewal).is_err() {
                 error!("a worker has exited and cannot apply the new configuration; restart the process");
             }
@@ -140,15 +140,15 @@ impl WorkerPool {
     pub(super) async fn beat(&self) -> bool {
         let mut all = Vec::new();
         for core in &self.cores {
-            let (tell, told) = oneshot::channel();
-            if core.messages.send(WorkerMessage::Pulse(tell)).is_err() {
+            let (sender, receiver) = oneshot::channel();
+            if core.messages.send(WorkerMessage::Pulse(sender)).is_err() {
                 return false;
             }
-            all.push(told);
+            all.push(receiver);
         }
-        for told in all {
+        for receiver in all {
             // guard: pulse-of-each-worker
-            if told.await.is_err() {
+            if receiver.await.is_err() {
                 return false;
             }
         }
@@ -210,41 +210,42 @@ impl WorkerThread {
             match message {
                 WorkerMessage::Arrival(arrival) => self.serve(arrival, &current),
                 // The caller may have stopped waiting.
-                WorkerMessage::Pulse(tell) => drop(tell.send(())),
+                WorkerMessage::Pulse(sender) => drop(sender.send(())),
                 WorkerMessage::End => {
                     current.get().core.cut();
                     return;
                 }
-                WorkerMessage::Renewal { plan, entries } => {
+                WorkerMessage::Renewal { config, entries } => {
                     let before = current.get();
-                    let core = (plan.make_core)(Some(&before.core));
-                    current.renew(WorkerConfig::new(core, plan.settings, &entries).after(&before));
+                    let core = (config.make_core)(Some(&before.core));
+                    current.renew(WorkerConfig::new(core, config.settings, &entries).after(&before));
                 }
             }
         }
     }
 
-    fn serve(&self, NewConnection { accepted, listener, place }: NewConnection, current: &Rc<WorkerState>) {
+    fn serve(&self, NewConnection { accepted, listener, permit }: NewConnection, current: &Rc<WorkerState>) {
         let setup = current.get();
         let counters = Arc::clone(&setup.core.state().counters);
         counters.opened();
         let open = OpenConnection { load: Arc::clone(&self.load), ended: self.ended.clone(), counters };
-        let Some(ListenerContext { id, gate, tls, terms }) = setup.listener_of_arrival(listener) else {
+        let Some(ListenerContext { id, rules, tls, tls_requirements }) = setup.listener_of_arrival(listener)
+        else {
             return;
         };
         let host = ConnectionContext {
             current: Rc::clone(current),
             listener: *id,
-            gate: Rc::clone(gate),
+            rules: Rc::clone(rules),
             address: accepted.address(),
-            terms: Arc::clone(terms),
+            tls_requirements: Arc::clone(tls_requirements),
             tls: tls.clone(),
             settings: setup.settings,
             drain: self.drain.clone(),
         };
         spawn_local(async move {
             host.serve(accepted).await;
-            drop((place, open));
+            drop((permit, open));
         });
     }
 }

@@ -190,23 +190,24 @@ impl SigningKey {
         Ok(Self { key, token })
     }
 
-    /// Returns the headers that sign `subject` at `moment`, which must be on the day of the key.
+    /// Returns the headers that sign `request` at `signing_time`, which must be on the day of the
+    /// key.
     #[must_use]
-    pub fn sign(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningHeaders {
+    pub fn sign(&self, request: &SignableRequest<'_>, signing_time: &SigningTime) -> SigningHeaders {
         let mut set = Vec::with_capacity(4);
         match self.key {
             SigningKeyKind::V4(_) => {
-                set.push((v4::DATE, moment.iso_header.clone()));
+                set.push((v4::DATE, signing_time.iso_header.clone()));
                 set.push((v4::CONTENT_SHA256, HeaderValue::from_static(v4::UNSIGNED_PAYLOAD)));
             }
-            SigningKeyKind::V1(_) => set.push((DATE, moment.http_header.clone())),
+            SigningKeyKind::V1(_) => set.push((DATE, signing_time.http_header.clone())),
         }
         if let Some(token) = &self.token {
             set.push((SECURITY_TOKEN, token.clone()));
         }
         let authorization = match &self.key {
-            SigningKeyKind::V4(key) => key.authorize(subject, &set, &moment.iso_basic),
-            SigningKeyKind::V1(key) => key.authorize(subject, &set),
+            SigningKeyKind::V4(key) => key.authorize(request, &set, &signing_time.iso_basic),
+            SigningKeyKind::V1(key) => key.authorize(request, &set),
         };
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or(EMPTY);
         authorization.set_sensitive(true);
@@ -214,32 +215,32 @@ impl SigningKey {
         SigningHeaders(set)
     }
 
-    /// Returns the texts that were signed in `subject`. The headers of its signature, made at
-    /// `moment`, must already be set.
+    /// Returns the texts that were signed in `request`. The headers of its signature, made at
+    /// `signing_time`, must already be set.
     #[must_use]
-    pub(crate) fn signed(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningTexts {
+    pub(crate) fn signed(&self, request: &SignableRequest<'_>, signing_time: &SigningTime) -> SigningTexts {
         match &self.key {
             SigningKeyKind::V4(key) => {
-                let canonical = v4::canonical_request(subject, &[], &[]);
-                let string_to_sign = key.string_to_sign(&canonical, &moment.iso_basic).into_bytes();
+                let canonical = v4::canonical_request(request, &[], &[]);
+                let string_to_sign = key.string_to_sign(&canonical, &signing_time.iso_basic).into_bytes();
                 SigningTexts { canonical_request: Some(canonical), string_to_sign }
             }
             SigningKeyKind::V1(_) => {
-                SigningTexts { canonical_request: None, string_to_sign: v1::string_to_sign(subject, &[]) }
+                SigningTexts { canonical_request: None, string_to_sign: v1::string_to_sign(request, &[]) }
             }
         }
     }
 
-    /// Returns the query of `subject` with a signature made at `moment`, which must be on the day
-    /// of the key. The signature is valid for the whole seconds of `lifetime`. The client must send
-    /// the signed headers of `subject` with the URL.
+    /// Returns the query of `request` with a signature made at `signing_time`, which must be on the
+    /// day of the key. The signature is valid for the whole seconds of `lifetime`. The client must
+    /// send the signed headers of `request` with the URL.
     ///
     /// # Errors
     /// [`InvalidLifetime`] if OSS would reject it.
     pub(crate) fn presign(
         &self,
-        subject: &SignableRequest<'_>,
-        moment: &SigningTime,
+        request: &SignableRequest<'_>,
+        signing_time: &SigningTime,
         lifetime: Duration,
     ) -> Result<Query, InvalidLifetime> {
         let valid_s = lifetime.as_secs();
@@ -249,10 +250,12 @@ impl SigningKey {
         let token = self.token.as_ref().map(HeaderValue::as_bytes);
         match &self.key {
             SigningKeyKind::V4(_) if lifetime > v4::URL_LIFETIME_MAX => Err(InvalidLifetime::TooLong),
-            SigningKeyKind::V4(key) => Ok(key.presign(subject, &[], (&moment.iso_basic, valid_s), token)),
+            SigningKeyKind::V4(key) => {
+                Ok(key.presign(request, &[], (&signing_time.iso_basic, valid_s), token))
+            }
             SigningKeyKind::V1(key) => {
-                let expires = moment.at.unix_s().saturating_add_unsigned(valid_s);
-                Ok(key.presign(subject, expires, token))
+                let expires = signing_time.at.unix_s().saturating_add_unsigned(valid_s);
+                Ok(key.presign(request, expires, token))
             }
         }
     }

@@ -27,11 +27,11 @@ pub struct SignableRequest<'a> {
 /// Returns the headers of the subject and of `added` for which `wanted` is true, sorted by name.
 /// Lines of one name keep their order.
 pub(super) fn collect<'a>(
-    subject: &SignableRequest<'a>,
+    request: &SignableRequest<'a>,
     added: &'a [(HeaderName, HeaderValue)],
     wanted: impl Fn(&str) -> bool,
 ) -> Vec<(&'a str, &'a [u8])> {
-    let present = subject.headers.iter();
+    let present = request.headers.iter();
     let added = added.iter().map(|(name, value)| (name, value));
     let mut lines: Vec<_> = present
         .chain(added)

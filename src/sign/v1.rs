@@ -29,27 +29,27 @@ impl V1Key {
         Self { mac, id: id.to_owned() }
     }
 
-    /// Returns the value of `Authorization` for `subject`, on which `added` will be set.
+    /// Returns the value of `Authorization` for `request`, on which `added` will be set.
     #[must_use]
     pub(crate) fn authorize(
         &self,
-        subject: &SignableRequest<'_>,
+        request: &SignableRequest<'_>,
         added: &[(HeaderName, HeaderValue)],
     ) -> String {
-        format!("OSS {}:{}", self.id, self.signature(&string_to_sign(subject, added)))
+        format!("OSS {}:{}", self.id, self.signature(&string_to_sign(request, added)))
     }
 
-    /// Returns the parameters of `subject`, followed by those that sign its URL: "Add signatures to
-    /// a URL" (OSS API reference). The client must send the signed headers of `subject` with the
+    /// Returns the parameters of `request`, followed by those that sign its URL: "Add signatures to
+    /// a URL" (OSS API reference). The client must send the signed headers of `request` with the
     /// URL. `expires` is in seconds since 1970.
     #[must_use]
-    pub(crate) fn presign(&self, subject: &SignableRequest<'_>, expires: i64, token: Option<&[u8]>) -> Query {
-        let mut query = subject.query.clone();
+    pub(crate) fn presign(&self, request: &SignableRequest<'_>, expires: i64, token: Option<&[u8]>) -> Query {
+        let mut query = request.query.clone();
         if let Some(token) = token {
             query.push("security-token", token);
         }
         let expires = expires.to_string();
-        let text = url_string_to_sign(&SignableRequest { query: &query, ..*subject }, &expires);
+        let text = url_string_to_sign(&SignableRequest { query: &query, ..*request }, &expires);
         query.push("OSSAccessKeyId", self.id.as_str());
         query.push("Expires", expires);
         query.push("Signature", self.signature(&text));
@@ -68,26 +68,26 @@ impl V1Key {
 /// Returns the text whose HMAC is the signature. The date is that of `x-oss-date`, or else of
 /// `Date`.
 #[must_use]
-pub(crate) fn string_to_sign(subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
-    write(subject, added, None)
+pub(crate) fn string_to_sign(request: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+    write(request, added, None)
 }
 
 /// Returns the string to sign for a URL, in which the expiry time replaces the date.
 #[must_use]
-pub(crate) fn url_string_to_sign(subject: &SignableRequest<'_>, expires: &str) -> Vec<u8> {
-    write(subject, &[], Some(expires))
+pub(crate) fn url_string_to_sign(request: &SignableRequest<'_>, expires: &str) -> Vec<u8> {
+    write(request, &[], Some(expires))
 }
 
 fn write(
-    subject: &SignableRequest<'_>,
+    request: &SignableRequest<'_>,
     added: &[(HeaderName, HeaderValue)],
     expires: Option<&str>,
 ) -> Vec<u8> {
-    let lines = collect(subject, added, |name| is_oss_header(name) || PLAIN.contains(&name));
+    let lines = collect(request, added, |name| is_oss_header(name) || PLAIN.contains(&name));
     let value_of = |wanted: &str| lines.iter().find(|line| line.0 == wanted).map(|line| line.1);
     let date = expires.map(str::as_bytes).or_else(|| value_of("x-oss-date")).or_else(|| value_of("date"));
     let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(subject.method.as_str().as_bytes());
+    out.extend_from_slice(request.method.as_str().as_bytes());
     for value in [value_of("content-md5"), value_of("content-type"), date] {
         out.push(b'\n');
         out.extend_from_slice(value.unwrap_or_default());
@@ -95,19 +95,19 @@ fn write(
     out.push(b'\n');
     let oss: Vec<_> = lines.into_iter().filter(|line| is_oss_header(line.0)).collect();
     write_headers(&oss, &mut out);
-    write_resource(subject, &mut out);
+    write_resource(request, &mut out);
     out
 }
 
 /// Writes `/bucket/key?acl&uploadId=…`, decoded. The bucket is written for every form of the host.
-fn write_resource(subject: &SignableRequest<'_>, out: &mut Vec<u8>) {
+fn write_resource(request: &SignableRequest<'_>, out: &mut Vec<u8>) {
     out.push(b'/');
-    if let Some(bucket) = subject.bucket {
+    if let Some(bucket) = request.bucket {
         out.extend_from_slice(bucket.as_str().as_bytes());
         out.push(b'/');
-        out.extend_from_slice(subject.key.as_bytes());
+        out.extend_from_slice(request.key.as_bytes());
     }
-    let mut params: Vec<_> = subject
+    let mut params: Vec<_> = request
         .query
         .params()
         .iter()

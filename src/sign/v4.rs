@@ -53,35 +53,35 @@ impl DayKey {
         Self { mac, scope, credential }
     }
 
-    /// Returns the value of `Authorization` for `subject`, on which `added` will be set. Only the
+    /// Returns the value of `Authorization` for `request`, on which `added` will be set. Only the
     /// headers that OSS requires are signed, so that intermediaries may change the others.
     #[must_use]
     pub(crate) fn authorize(
         &self,
-        subject: &SignableRequest<'_>,
+        request: &SignableRequest<'_>,
         added: &[(HeaderName, HeaderValue)],
         timestamp: &str,
     ) -> String {
-        let hash = hash(&canonical_request(subject, added, &[]));
+        let hash = hash(&canonical_request(request, added, &[]));
         let signature = self.sign(&self.to_sign(&hash, timestamp));
         joined(&[ALGORITHM, " Credential=", &self.credential, ",Signature=", signature.as_str()])
     }
 
-    /// Returns the parameters of `subject`, followed by those that sign its URL: "Include a V4
+    /// Returns the parameters of `request`, followed by those that sign its URL: "Include a V4
     /// signature in the URL" (OSS API reference).
     ///
-    /// The client must send the signed headers of `subject` with the URL. `additional` names
+    /// The client must send the signed headers of `request` with the URL. `additional` names
     /// further ones, as for [`canonical_request`]. `timestamp` is the time of signing, and
     /// `valid_s` the lifetime in seconds.
     #[must_use]
     pub(crate) fn presign(
         &self,
-        subject: &SignableRequest<'_>,
+        request: &SignableRequest<'_>,
         additional: &[&str],
         (timestamp, valid_s): (&str, u64),
         token: Option<&[u8]>,
     ) -> Query {
-        let mut query = subject.query.clone();
+        let mut query = request.query.clone();
         query.push("x-oss-signature-version", ALGORITHM);
         query.push("x-oss-credential", self.credential.as_str());
         query.push("x-oss-date", timestamp);
@@ -92,7 +92,7 @@ impl DayKey {
         if let Some(token) = token {
             query.push("x-oss-security-token", token);
         }
-        let canonical = canonical_request(&SignableRequest { query: &query, ..*subject }, &[], additional);
+        let canonical = canonical_request(&SignableRequest { query: &query, ..*request }, &[], additional);
         let signature = self.signature(&self.string_to_sign(&canonical, timestamp));
         query.push("x-oss-signature", signature);
         query
@@ -130,19 +130,19 @@ impl DayKey {
 /// names of further headers to sign, in order. Each must be present in the request.
 #[must_use]
 pub fn canonical_request(
-    subject: &SignableRequest<'_>,
+    request: &SignableRequest<'_>,
     added: &[(HeaderName, HeaderValue)],
     additional: &[&str],
 ) -> Vec<u8> {
     let mut head = String::with_capacity(512);
-    head.push_str(subject.method.as_str());
+    head.push_str(request.method.as_str());
     head.push('\n');
-    write_uri(subject, &mut head);
+    write_uri(request, &mut head);
     head.push('\n');
-    write_query(subject, &mut head);
+    write_query(request, &mut head);
     head.push('\n');
     let mut out = head.into_bytes();
-    let lines = collect(subject, added, |name| is_signed(name) || additional.contains(&name));
+    let lines = collect(request, added, |name| is_signed(name) || additional.contains(&name));
     write_headers(&lines, &mut out);
     out.push(b'\n');
     out.extend_from_slice(additional.join(";").as_bytes());
@@ -158,24 +158,24 @@ pub(crate) fn is_signed(name: &str) -> bool {
 }
 
 /// Writes `/bucket/key`, whatever form of address the request itself uses.
-fn write_uri(subject: &SignableRequest<'_>, out: &mut String) {
+fn write_uri(request: &SignableRequest<'_>, out: &mut String) {
     out.push('/');
-    if let Some(bucket) = subject.bucket {
+    if let Some(bucket) = request.bucket {
         out.push_str(bucket.as_str());
         out.push('/');
-        encode_path(subject.key.as_bytes(), out);
+        encode_path(request.key.as_bytes(), out);
     }
 }
 
 /// Writes the parameters, sorted by encoded name in byte order. A parameter without a value equals
 /// one with an empty value.
-fn write_query(subject: &SignableRequest<'_>, out: &mut String) {
+fn write_query(request: &SignableRequest<'_>, out: &mut String) {
     let encoded = |bytes: &[u8]| {
         let mut text = String::new();
         encode_strict(bytes, &mut text);
         text
     };
-    let mut params: Vec<_> = subject
+    let mut params: Vec<_> = request
         .query
         .params()
         .iter()

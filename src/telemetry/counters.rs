@@ -22,7 +22,7 @@ pub struct ProcessCounters {
     closed: AtomicU64,
     refusals: Mutex<RejectionHistory>,
     reloads: Mutex<ReloadStatus>,
-    sheets: Mutex<Vec<Arc<WorkerMetrics>>>,
+    worker_metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +131,7 @@ impl ProcessCounters {
     #[must_use]
     pub(crate) fn meter(&self) -> MetricsHandle {
         let meter = MetricsHandle::new();
-        self.sheets.lock().push(meter.sheet());
+        self.worker_metrics.lock().push(meter.metrics());
         meter
     }
 
@@ -175,7 +175,7 @@ impl ProcessCounters {
     /// Returns the metrics summed over all workers.
     #[must_use]
     pub(crate) fn total(&self) -> MetricsSnapshot {
-        MetricsSnapshot::sum(&self.sheets.lock())
+        MetricsSnapshot::sum(&self.worker_metrics.lock())
     }
 }
 

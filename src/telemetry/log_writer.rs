@@ -127,7 +127,7 @@ impl LogQueue {
 
     /// Writes queued lines until shutdown. Notices are retried with each batch.
     fn write_all(&self, out: impl Write) {
-        let mut paper = LineWriter::new(out);
+        let mut writer = LineWriter::new(out);
         let mut batch = Vec::new();
         let mut notices = Vec::new();
         let mut known = 0;
@@ -135,7 +135,7 @@ impl LogQueue {
         let mut before = None;
         loop {
             let closing = self.take(&mut batch, &mut notices);
-            let refused = self.write(&mut paper, &batch, &mut notices).err();
+            let refused = self.write(&mut writer, &batch, &mut notices).err();
             let lost = self.losses.total();
             let goes_well = refused.is_none() && lost == known;
             match (before, refused) {
@@ -176,13 +176,13 @@ impl LogQueue {
 
     fn write(
         &self,
-        paper: &mut LineWriter<impl Write>,
+        writer: &mut LineWriter<impl Write>,
         batch: &[u8],
         notices: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let told = paper.write(notices).map(|()| notices.clear());
-        let written = match told {
-            Ok(()) => paper.write(batch),
+        let notices_written = writer.write(notices).map(|()| notices.clear());
+        let written = match notices_written {
+            Ok(()) => writer.write(batch),
             Err(PartialWriteError { error, .. }) => Err(PartialWriteError { taken: 0, error }),
         };
         written.map_err(|PartialWriteError { taken, error }| {

@@ -25,7 +25,7 @@ pub(crate) struct WorkerMetrics {
 /// The write handle of [`WorkerMetrics`], owned by its worker. Each request in flight holds it.
 #[derive(Debug)]
 pub(crate) struct MetricsHandle {
-    sheet: Arc<WorkerMetrics>,
+    metrics: Arc<WorkerMetrics>,
     is_cut: Cell<bool>,
 }
 
@@ -169,8 +169,8 @@ impl MetricsHandle {
     pub(crate) fn new() -> Self {
         let rows = (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect();
         let [bytes_in, bytes_out, in_flight, signed_v4, signed_v1] = Default::default();
-        let sheet = WorkerMetrics { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 };
-        Self { sheet: Arc::new(sheet), is_cut: Cell::default() }
+        let metrics = WorkerMetrics { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 };
+        Self { metrics: Arc::new(metrics), is_cut: Cell::default() }
     }
 
     /// Marks the requests still in flight as cut off by the shutdown of this process.
@@ -186,52 +186,53 @@ impl MetricsHandle {
 
     /// Returns the metrics, for reading by other threads.
     #[must_use]
-    pub(crate) fn sheet(&self) -> Arc<WorkerMetrics> {
-        Arc::clone(&self.sheet)
+    pub(crate) fn metrics(&self) -> Arc<WorkerMetrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Counts the start of a request. Each call requires a later call of [`Self::on_end`].
     pub(crate) fn on_start(&self) {
-        self.sheet.in_flight.add(1);
+        self.metrics.in_flight.add(1);
     }
 
     /// Returns the number of requests in flight.
     #[must_use]
     pub(crate) fn in_flight(&self) -> u64 {
-        self.sheet.in_flight.get()
+        self.metrics.in_flight.get()
     }
 
     /// Counts the end of a request.
     pub(crate) fn on_end(&self, request: &EndedRequest) {
-        let sheet = &*self.sheet;
-        let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
+        let metrics = &*self.metrics;
+        let row =
+            &metrics.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
         let row = row.get_or_init(Box::default);
         row.outcomes[request.outcome.index()].add(1);
         row.duration.record(request.duration);
         if let Some(first_byte) = request.first_byte {
             row.first_byte.record(first_byte);
         }
-        sheet.in_flight.add(u64::MAX);
+        metrics.in_flight.add(u64::MAX);
     }
 
     /// Adds to the number of request body bytes received.
     pub(crate) fn add_bytes_in(&self, bytes: u64) {
-        self.sheet.bytes_in.add(bytes);
+        self.metrics.bytes_in.add(bytes);
     }
 
     /// Adds to the number of response body bytes sent.
     pub(crate) fn add_bytes_out(&self, bytes: u64) {
-        self.sheet.bytes_out.add(bytes);
+        self.metrics.bytes_out.add(bytes);
     }
 
     /// Counts a request signed with V4.
     pub(crate) fn signed_v4(&self) {
-        self.sheet.signed_v4.add(1);
+        self.metrics.signed_v4.add(1);
     }
 
     /// Counts a request signed with V1.
     pub(crate) fn signed_v1(&self) {
-        self.sheet.signed_v1.add(1);
+        self.metrics.signed_v1.add(1);
     }
 }
 
@@ -244,20 +245,23 @@ impl Default for MetricsHandle {
 impl MetricsSnapshot {
     /// Sums the metrics of these workers.
     #[must_use]
-    pub(crate) fn sum(sheets: &[Arc<WorkerMetrics>]) -> Self {
-        let sum = |of: fn(&WorkerMetrics) -> &WorkerCounter| sheets.iter().map(|sheet| of(sheet).get()).sum();
+    pub(crate) fn sum(worker_metrics: &[Arc<WorkerMetrics>]) -> Self {
+        let sum = |of: fn(&WorkerMetrics) -> &WorkerCounter| {
+            worker_metrics.iter().map(|metrics| of(metrics).get()).sum()
+        };
         let named = Operation::ALL.iter().copied().map(Some).chain([None]).enumerate();
         let rows = named.map(|(index, operation)| {
-            let rows = sheets.iter().filter_map(|sheet| sheet.rows[index].get().map(AsRef::as_ref));
+            let rows =
+                worker_metrics.iter().filter_map(|metrics| metrics.rows[index].get().map(AsRef::as_ref));
             OperationSnapshot::sum(operation, rows)
         });
         Self {
             operations: rows.filter(|total| total.duration.count() > 0).collect(),
-            bytes_in: sum(|sheet| &sheet.bytes_in),
-            bytes_out: sum(|sheet| &sheet.bytes_out),
-            in_flight: sum(|sheet| &sheet.in_flight),
-            signed_v4: sum(|sheet| &sheet.signed_v4),
-            signed_v1: sum(|sheet| &sheet.signed_v1),
+            bytes_in: sum(|metrics| &metrics.bytes_in),
+            bytes_out: sum(|metrics| &metrics.bytes_out),
+            in_flight: sum(|metrics| &metrics.in_flight),
+            signed_v4: sum(|metrics| &metrics.signed_v4),
+            signed_v1: sum(|metrics| &metrics.signed_v1),
         }
     }
 }
@@ -335,7 +339,7 @@ mod tests {
             meter.on_end(request);
         }
         one.on_start();
-        let total = MetricsSnapshot::sum(&[one.sheet(), other.sheet()]);
+        let total = MetricsSnapshot::sum(&[one.metrics(), other.metrics()]);
         let names: Vec<_> = total.operations.iter().map(|row| row.operation).collect();
         assert_eq!(names, [Some(Operation::Preflight), Some(Operation::GetObject), None]);
         let get = &total.operations[1];

@@ -72,7 +72,7 @@ impl UpstreamReachability {
 /// The dependencies of a dial.
 #[derive(Clone, Copy)]
 pub(super) struct DialContext<'a> {
-    pub(super) trusts: &'a [TrustStoreEntry],
+    pub(super) trust_stores: &'a [TrustStoreEntry],
     pub(super) settings: &'a TransportSettings,
     pub(super) reachability: &'a UpstreamReachability,
     pub(super) names: &'a AddressBook,
@@ -93,7 +93,7 @@ pub(super) async fn dial(
     dialled.await.map_err(|failure| match failure.why {
         DialFailure::Io(phase, error) => DialError::Unreachable {
             at: to.at(),
-            obstacle: ConnectFailure::classify(phase, &error),
+            failure: ConnectFailure::classify(phase, &error),
             reason: format!("{error}{}", failure.tried),
         },
         DialFailure::Loop(address) => DialError::Loop { name: to.dial.host.clone(), address },
@@ -143,7 +143,7 @@ where
         return handshake(stream, address).await;
     };
     let name = ServerName::try_from(tls.name.clone()).map_err(io::Error::other)?;
-    let trust = means.trusts.iter().find(|entry| entry.id == tls.trust);
+    let trust = means.trust_stores.iter().find(|entry| entry.id == tls.trust);
     let trust = trust.ok_or_else(|| io::Error::other("unknown trust store"))?;
     let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
     handshake(trust.store.connector.connect(name, stream).await?, address).await
@@ -230,8 +230,12 @@ mod tests {
         let reachability = UpstreamReachability::default();
         let names = AddressBook::default();
         let trusts = [TrustStoreEntry { id: TrustStoreId(0), store: trust }];
-        let means =
-            DialContext { trusts: &trusts, settings: &settings, reachability: &reachability, names: &names };
+        let means = DialContext {
+            trust_stores: &trusts,
+            settings: &settings,
+            reachability: &reachability,
+            names: &names,
+        };
         let (near, mut far) = duplex(4 * 1024);
         spawn_local(async move {
             if is_tls {
@@ -275,8 +279,12 @@ mod tests {
         let reachability = UpstreamReachability::new(is_ours(address));
         let settings = TransportSettings::patient(1, 1);
         let names = AddressBook::default();
-        let means =
-            DialContext { trusts: &[], settings: &settings, reachability: &reachability, names: &names };
+        let means = DialContext {
+            trust_stores: &[],
+            settings: &settings,
+            reachability: &reachability,
+            names: &names,
+        };
         let dialled = LocalSet::new().run_until(dial(&to, means)).await;
         match dialled {
             Ok(_) => None,

@@ -13,7 +13,7 @@ pub(crate) enum DialError {
         /// The error that the system or TLS reported.
         reason: String,
         /// The failure class, for callers that branch on it.
-        obstacle: ConnectFailure,
+        failure: ConnectFailure,
     },
     /// The name resolves to this machine.
     #[error(

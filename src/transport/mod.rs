@@ -146,11 +146,11 @@ pub(crate) enum SendError {
 /// The upstream connections of one worker.
 pub struct UpstreamTransport {
     settings: TransportSettings,
-    trusts: Vec<TrustStoreEntry>,
+    trust_stores: Vec<TrustStoreEntry>,
     reachability: Arc<UpstreamReachability>,
     names: AddressBook,
     pool: Rc<ConnectionPool>,
-    tally: Arc<PoolStats>,
+    stats: Arc<PoolStats>,
 }
 
 impl UpstreamTransport {
@@ -159,18 +159,18 @@ impl UpstreamTransport {
     #[must_use]
     pub fn new(
         settings: TransportSettings,
-        trusts: Vec<TrustStoreEntry>,
+        trust_stores: Vec<TrustStoreEntry>,
         reachability: Arc<UpstreamReachability>,
     ) -> Self {
-        let tally = Arc::<PoolStats>::default();
-        let pool = Rc::new(ConnectionPool::new(&settings, Arc::clone(&tally)));
-        Self { settings, trusts, reachability, names: AddressBook::default(), pool, tally }
+        let stats = Arc::<PoolStats>::default();
+        let pool = Rc::new(ConnectionPool::new(&settings, Arc::clone(&stats)));
+        Self { settings, trust_stores, reachability, names: AddressBook::default(), pool, stats }
     }
 
     /// Returns the counters of its connections.
     #[must_use]
     pub(crate) fn stats(&self) -> Arc<PoolStats> {
-        Arc::clone(&self.tally)
+        Arc::clone(&self.stats)
     }
 
     /// Returns a transport with new settings for future requests. It keeps the pooled connections
@@ -179,18 +179,18 @@ impl UpstreamTransport {
     pub(crate) fn renewed(
         &self,
         settings: TransportSettings,
-        trusts: Vec<TrustStoreEntry>,
+        trust_stores: Vec<TrustStoreEntry>,
         reachability: Arc<UpstreamReachability>,
     ) -> Self {
         let pool = Rc::clone(&self.pool);
         pool.renew(&settings);
         Self {
             settings,
-            trusts,
+            trust_stores,
             reachability,
             names: self.names.clone(),
             pool,
-            tally: Arc::clone(&self.tally),
+            stats: Arc::clone(&self.stats),
         }
     }
 
@@ -217,31 +217,31 @@ impl UpstreamTransport {
         &self,
         to: &Rc<UpstreamDestination>,
         mut request: Request<RequestBody>,
-        patience: ResponseTimeout,
+        response_timeout: ResponseTimeout,
     ) -> Result<UpstreamExchange, SendError> {
         let state = self.pool.destination(to);
         let mut checkout = self.check_out(&state, false).await?;
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
-        let spare = RetryableRequest::new(&request);
+        let retryable = RetryableRequest::new(&request);
         loop {
             let ConnectionCheckout { connection, mut permit, is_reused } = checkout;
             let address = connection.address;
             // OSS may take minutes for a whole object, which does not count as silence.
-            if patience == ResponseTimeout::Usual {
+            if response_timeout == ResponseTimeout::Usual {
                 permit.await_response(Rc::clone(&body));
             }
             let superseded = permit.trial().map(SilenceTrial::superseded);
-            let lost = match self.exchange(connection, request, patience, superseded).await {
+            let lost = match self.exchange(connection, request, response_timeout, superseded).await {
                 Ok((response, connection)) => {
                     permit.note_response();
                     let connection = PooledConnection::new(connection, permit);
-                    return Ok(UpstreamExchange { response, connection, request: spare });
+                    return Ok(UpstreamExchange { response, connection, request: retryable });
                 }
                 // guard: lost-is-retried
-                Err(lost) if is_reused => match spare.retry_after(lost, self.settings.stall) {
+                Err(lost) if is_reused => match retryable.retry_after(lost, self.settings.stall) {
                     Ok(again) => {
-                        self.tally.repeated();
+                        self.stats.repeated();
                         request = again;
                         // A request that waits for a dial holds no permit that others need.
                         drop(permit);
@@ -283,7 +283,7 @@ impl UpstreamTransport {
                         tokio::task::yield_now().await;
                     }
                     if idle.connection.sender.is_ready() {
-                        self.tally.reused();
+                        self.stats.reused();
                         let connection = idle.connection;
                         return Ok(ConnectionCheckout { connection, permit, is_reused: true });
                     }
@@ -323,10 +323,10 @@ impl UpstreamTransport {
         &self,
         mut connection: UpstreamConnection,
         request: Request<RequestBody>,
-        patience: ResponseTimeout,
+        response_timeout: ResponseTimeout,
         superseded: Option<impl Future<Output = ()>>,
     ) -> impl Future<Output = Result<(Response<Incoming>, UpstreamConnection), Box<FailedAttempt>>> {
-        let limit = match patience {
+        let limit = match response_timeout {
             ResponseTimeout::Usual => self.settings.first_byte,
             ResponseTimeout::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
         };
@@ -367,9 +367,9 @@ impl UpstreamTransport {
         permit: DialPermit,
     ) -> Pin<Box<dyn Future<Output = Result<UpstreamConnection, DialError>> + 'a>> {
         Box::pin(async move {
-            let counted = self.tally.dials();
+            let counted = self.stats.dials();
             let means = DialContext {
-                trusts: &self.trusts,
+                trust_stores: &self.trust_stores,
                 settings: &self.settings,
                 reachability: &self.reachability,
                 names: &self.names,

@@ -71,7 +71,7 @@ mod tests {
     use super::DialOutage;
 
     fn error() -> DialError {
-        DialError::Unreachable { at: String::new(), reason: String::new(), obstacle: ConnectFailure::Refused }
+        DialError::Unreachable { at: String::new(), reason: String::new(), failure: ConnectFailure::Refused }
     }
 
     #[test]

@@ -24,13 +24,13 @@ pub(super) struct ConnectionPool {
     idle: Cell<Duration>,
     /// A list, because destinations are few and comparing them costs less than hashing one.
     destinations: RefCell<Vec<Rc<DestinationState>>>,
-    kept: Cell<usize>,
+    idle_count: Cell<usize>,
     in_use: SharedLimit,
     dialling: SharedLimit,
     /// The number of requests in all queues.
     waiting: Cell<usize>,
     next_ticket: Cell<u64>,
-    tally: Arc<PoolStats>,
+    stats: Arc<PoolStats>,
 }
 
 /// The state of one destination.
@@ -104,16 +104,16 @@ pub(super) struct DialPermit {
 }
 
 impl ConnectionPool {
-    pub(super) fn new(settings: &TransportSettings, tally: Arc<PoolStats>) -> Self {
+    pub(super) fn new(settings: &TransportSettings, stats: Arc<PoolStats>) -> Self {
         Self {
             idle: Cell::new(settings.idle),
             destinations: RefCell::default(),
-            kept: Cell::default(),
+            idle_count: Cell::default(),
             in_use: SharedLimit::new(settings.connections),
             dialling: SharedLimit::new(settings.dials),
             waiting: Cell::default(),
             next_ticket: Cell::default(),
-            tally,
+            stats,
         }
     }
 
@@ -136,7 +136,7 @@ impl ConnectionPool {
             let unused = (0..states.len()).filter(|at| !is_busy(&states[*at]));
             if let Some(oldest) = unused.min_by_key(|at| states[*at].last_use()) {
                 let closed = states.swap_remove(oldest).idle.take().len();
-                self.count_kept(self.kept.get() - closed);
+                self.set_idle_count(self.idle_count.get() - closed);
             }
         }
         let state = Rc::new(DestinationState::new(Rc::clone(to)));
@@ -180,7 +180,7 @@ impl ConnectionPool {
         let request = Rc::new(QueuedRequest::new(ticket, fresh));
         state.queue.borrow_mut().push_back(Rc::clone(&request));
         self.waiting.set(self.waiting.get() + 1);
-        self.tally.waits();
+        self.stats.waits();
         // The requests before it may need fresh connections, and must not delay this one.
         self.serve_queues();
         request
@@ -188,7 +188,7 @@ impl ConnectionPool {
 
     /// Removes a request from the queue, unless it has left already.
     pub(super) fn dequeue(&self, state: &DestinationState, request: &QueuedRequest<CheckoutGrant>) {
-        self.tally.dequeued();
+        self.stats.dequeued();
         let mut queue = state.queue.borrow_mut();
         // Tickets ascend.
         if let Ok(at) = queue.binary_search_by_key(&request.ticket, |queued| queued.ticket) {
@@ -200,27 +200,27 @@ impl ConnectionPool {
     /// Returns a connection to the pool. Closes it if the destination has too many idle ones.
     pub(super) fn put(self: &Rc<Self>, state: &DestinationState, idle: IdleConnection) {
         {
-            let mut kept = state.idle.borrow_mut();
-            if kept.len() >= KEPT_MAX {
+            let mut connections = state.idle.borrow_mut();
+            if connections.len() >= KEPT_MAX {
                 return;
             }
-            kept.push(idle);
+            connections.push(idle);
         }
-        self.count_kept(self.kept.get() + 1);
+        self.set_idle_count(self.idle_count.get() + 1);
         self.serve_queues();
     }
 
     /// Closes expired idle connections, and forgets unused destinations.
     pub(super) fn sweep(&self, now: Instant) {
-        let mut kept = 0;
+        let mut idle_count = 0;
         self.destinations.borrow_mut().retain(|state| {
             let mut idle = state.idle.borrow_mut();
             idle.retain(|idle| !idle.connection.sender.is_closed() && self.is_young(idle, now));
-            kept += idle.len();
+            idle_count += idle.len();
             let is_out = state.outage.borrow().as_ref().is_some_and(|outage| !outage.is_stale(now));
             !idle.is_empty() || is_busy(state) || is_out
         });
-        self.count_kept(kept);
+        self.set_idle_count(idle_count);
     }
 
     /// Closes the idle connections for which `is_closed` returns `true`: those to an address that
@@ -233,7 +233,7 @@ impl ConnectionPool {
         let before = state.idle.borrow().len();
         state.idle.borrow_mut().retain(|idle| !is_closed(&idle.connection));
         let closed = before - state.idle.borrow().len();
-        self.count_kept(self.kept.get() - closed);
+        self.set_idle_count(self.idle_count.get() - closed);
     }
 
     /// Returns the next step of a request, or `None` if it has to wait.
@@ -289,7 +289,7 @@ impl ConnectionPool {
         }
         let permit = UsePermit::new(self, state);
         if let Some(idle) = idle {
-            self.count_kept(self.kept.get() - 1);
+            self.set_idle_count(self.idle_count.get() - 1);
             let idle_for = now.saturating_duration_since(idle.since);
             return CheckoutGrant::Reuse(permit, idle, idle_for);
         }
@@ -329,9 +329,9 @@ impl ConnectionPool {
         now.saturating_duration_since(idle.since) < self.idle.get()
     }
 
-    fn count_kept(&self, kept: usize) {
-        self.kept.set(kept);
-        self.tally.kept(kept);
+    fn set_idle_count(&self, idle_count: usize) {
+        self.idle_count.set(idle_count);
+        self.stats.set_idle(idle_count);
     }
 }
 
@@ -375,7 +375,7 @@ impl DestinationState {
 
 impl UsePermit {
     fn new(pool: &Rc<ConnectionPool>, state: &Rc<DestinationState>) -> Self {
-        pool.tally.taken();
+        pool.stats.taken();
         let permit =
             Self { pool: Rc::clone(pool), state: Rc::clone(state), body: RefCell::default(), trial: None };
         permit.count();
@@ -431,7 +431,7 @@ impl Drop for UsePermit {
         if self.body.take().is_none_or(|body| body.end_response_wait()) {
             self.discount(1);
         }
-        self.pool.tally.released();
+        self.pool.stats.released();
         self.pool.serve_queues();
     }
 }
@@ -576,7 +576,7 @@ mod tests {
         let error = DialError::Unreachable {
             at: String::new(),
             reason: String::new(),
-            obstacle: ConnectFailure::Refused,
+            failure: ConnectFailure::Refused,
         };
         old.1.finish(&Err::<(), _>(error.clone()));
         drop((old.0, new.0));

@@ -33,7 +33,7 @@ pub(super) struct BodyState {
     ends: EofSemantics,
     taken: Cell<u64>,
     /// The observer of the bytes read.
-    told: Rc<dyn ByteObserver>,
+    byte_observer: Rc<dyn ByteObserver>,
     /// Held as long as the body. Its clones count the requests in flight.
     _in_flight: Rc<()>,
     yielded: Cell<bool>,
@@ -108,17 +108,17 @@ pub(crate) enum EofSemantics {
 }
 
 impl RequestBody {
-    /// Wraps a client's body. `told` observes its bytes when hyper reads them. `in_flight` is held
-    /// as long as the body. A body of more than `limit` bytes fails.
+    /// Wraps a client's body. `byte_observer` observes its bytes when hyper reads them. `in_flight`
+    /// is held as long as the body. A body of more than `limit` bytes fails.
     #[must_use]
     pub(crate) fn new(
         inner: Incoming,
         ends: EofSemantics,
-        told: Rc<dyn ByteObserver>,
+        byte_observer: Rc<dyn ByteObserver>,
         limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
-        Self::from_parts(Some(inner), ends, told, limit, in_flight)
+        Self::from_parts(Some(inner), ends, byte_observer, limit, in_flight)
     }
 
     /// Creates an empty body, for requests that no client has sent.
@@ -130,7 +130,7 @@ impl RequestBody {
     fn from_parts(
         inner: Option<Incoming>,
         ends: EofSemantics,
-        told: Rc<dyn ByteObserver>,
+        byte_observer: Rc<dyn ByteObserver>,
         limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
@@ -138,7 +138,7 @@ impl RequestBody {
             inner: RefCell::new(inner),
             ends,
             taken: Cell::default(),
-            told,
+            byte_observer,
             _in_flight: in_flight,
             yielded: Cell::default(),
             attempt: Cell::default(),
@@ -277,7 +277,7 @@ impl Body for RequestBody {
             slot.yielded.set(true);
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             slot.taken.set(slot.taken.get() + bytes);
-            slot.told.observe_bytes(bytes);
+            slot.byte_observer.observe_bytes(bytes);
             slot.moved.set(Some(Instant::now()));
             if slot.taken.get() > slot.limit {
                 slot.fault.set(Some(BodyFault::TooLarge(slot.limit)));

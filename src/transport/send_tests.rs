@@ -240,9 +240,9 @@ async fn an_address_that_stops_answering_loses_its_idle_connections() {
         let mut second = Box::pin(send(&transport, &to));
         assert!(!advance(&mut second, 3).await);
         lease.finish();
-        assert_eq!(transport.stats().read().kept, 1);
+        assert_eq!(transport.stats().read().idle, 1);
         assert!(matches!(second.await, Err(SendError::Stalled(_))));
-        assert_eq!(transport.stats().read().kept, 0);
+        assert_eq!(transport.stats().read().idle, 0);
     };
     LocalSet::new().run_until(test).await;
 }

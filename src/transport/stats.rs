@@ -11,7 +11,7 @@ pub(crate) struct PoolStats {
     reused: AtomicU64,
     repeated: AtomicU64,
     in_use: AtomicU64,
-    kept: AtomicU64,
+    idle: AtomicU64,
     waiting: AtomicU64,
 }
 
@@ -31,20 +31,20 @@ pub(crate) struct PoolStatsSnapshot {
     /// Connections in use by a request, including those being dialled.
     pub(crate) in_use: u64,
     /// Idle connections.
-    pub(crate) kept: u64,
+    pub(crate) idle: u64,
     /// Requests that wait for a connection.
     pub(crate) waiting: u64,
 }
 
 /// A dial in progress, counted on drop.
 pub(super) struct DialAttempt<'a> {
-    tally: &'a PoolStats,
+    stats: &'a PoolStats,
     counted: &'a AtomicU64,
 }
 
 impl DialAttempt<'_> {
     pub(super) fn finish<T, E>(mut self, with: &Result<T, E>) {
-        self.counted = if with.is_ok() { &self.tally.dialled } else { &self.tally.failed };
+        self.counted = if with.is_ok() { &self.stats.dialled } else { &self.stats.failed };
     }
 }
 
@@ -66,7 +66,7 @@ impl PoolStats {
             reused: get(&self.reused),
             repeated: get(&self.repeated),
             in_use: get(&self.in_use),
-            kept: get(&self.kept),
+            idle: get(&self.idle),
             waiting: get(&self.waiting),
         }
     }
@@ -74,7 +74,7 @@ impl PoolStats {
     /// Begins a dial. It counts as abandoned unless its outcome is passed to
     /// [`DialAttempt::finish`].
     pub(super) fn dials(&self) -> DialAttempt<'_> {
-        DialAttempt { tally: self, counted: &self.abandoned }
+        DialAttempt { stats: self, counted: &self.abandoned }
     }
 
     pub(super) fn reused(&self) {
@@ -93,8 +93,8 @@ impl PoolStats {
         add(&self.in_use, u64::MAX);
     }
 
-    pub(super) fn kept(&self, now: usize) {
-        self.kept.store(now as u64, Relaxed);
+    pub(super) fn set_idle(&self, now: usize) {
+        self.idle.store(now as u64, Relaxed);
     }
 
     pub(super) fn waits(&self) {

@@ -84,7 +84,7 @@ fn a_proxy_without_credentials_serves_503_and_is_not_ready() {
     let answer = ask(proxy.address, "GET", "/photos/k", b"");
     assert_eq!((answer.status, answer.refused()), (503, Some("credentials-unavailable")));
     assert_eq!(answer.header("retry-after"), Some("1"));
-    assert_eq!(oss.journal.count(), 0, "nothing is sent unsigned");
+    assert_eq!(oss.recorder.count(), 0, "nothing is sent unsigned");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn chunked_uploads_are_stored_whole_even_when_empty() {
         let answer = client.answer("PUT").expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(oss.service.object(&bucket("photos"), b"k").as_deref(), Some(content.as_bytes()));
-        let received = oss.journal.last().expect("a request");
+        let received = oss.recorder.last().expect("a request");
         assert_eq!(received.headers.get("transfer-encoding").map(|v| v.as_bytes()), Some(&b"chunked"[..]));
         assert!(
             !received.headers.contains_key("content-length") && !received.headers.contains_key("trailer")
@@ -125,7 +125,7 @@ fn a_continue_is_sent_only_once_the_upstream_takes_the_body() {
     assert_eq!(client.answer("PUT").map(|answer| answer.status), Some(200));
     assert_eq!(oss.service.object(&bucket("photos"), b"k").as_deref(), Some(&b"hello"[..]));
     assert!(
-        !oss.journal.last().expect("a request").headers.contains_key("expect"),
+        !oss.recorder.last().expect("a request").headers.contains_key("expect"),
         "it is for each hop alone"
     );
 }

@@ -223,7 +223,7 @@ fn each_answer_has_the_id_under_which_the_request_is_logged() {
         Client::connect(served.address).ask("PUT", "/photos/k", &served.address.to_string(), trace, b"1");
     let id = answer.header("x-proxy-request-id").expect("an id").to_owned();
     assert_eq!(id.len(), 24);
-    let sent = oss.journal.last().expect("a request");
+    let sent = oss.recorder.last().expect("a request");
     assert!(format!("{sent:?}").contains("4bf92f3577b34da6a3ce929d0e0e4736"), "the trace goes on: {sent:?}");
     served.signal("TERM");
     let (_, log) = served.end();

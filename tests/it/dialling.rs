@@ -73,7 +73,7 @@ fn tls_upstreams_are_served_and_their_connections_kept() {
     assert_eq!(put.status, 200, "{}", put.text());
     assert_eq!(oss.service.object(&bucket("photos"), b"k").as_deref(), Some(&body[..]));
     assert_eq!(client.ask("GET", "/photos/k", &own, "", b"").body, body);
-    assert_eq!((oss.journal.count(), oss.journal.connections()), (2, 1));
+    assert_eq!((oss.recorder.count(), oss.recorder.connections()), (2, 1));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_certificate_for_another_name_or_of_another_authority_is_refused() {
     let wrong_authority = proxy(address).upstream(&tls_lines(address, &other_authority)).start();
     let answer = ask(wrong_authority.address, "GET", "/files/k", b"");
     assert_eq!((answer.status, answer.refused()), (502, Some("upstream-unreachable")));
-    assert_eq!(oss.journal.count(), 0);
+    assert_eq!(oss.recorder.count(), 0);
 }
 
 #[test]

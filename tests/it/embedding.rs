@@ -140,5 +140,8 @@ fn a_reload_of_a_dropped_proxy_reports_that_it_is_stopping() {
 #[test]
 fn a_mistake_in_an_access_key_becomes_an_error_of_a_provider() {
     let error = ProvideError::from(SetupError::from(InvalidAccessKey::SecretIsId));
-    assert!(matches!(error, ProvideError::Failed(SetupError::Insane(InvalidAccessKey::SecretIsId))));
+    assert!(matches!(
+        error,
+        ProvideError::Failed(SetupError::InvalidAccessKey(InvalidAccessKey::SecretIsId))
+    ));
 }

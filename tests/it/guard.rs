@@ -136,7 +136,7 @@ fn a_clients_own_signature_is_replaced_whole() {
                  &x-oss-security-token=t&x-oss-signature=s&x-oss-access-key-id=k";
     let answer = Client::connect(proxy.address).ask("PUT", &format!("/photos/k?{query}"), &own, dummy, b"v");
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let received = oss.journal.last().expect("a request");
+    let received = oss.recorder.last().expect("a request");
     assert_eq!(received.target, "/k");
     assert_eq!(received.headers.get_all("authorization").iter().count(), 1);
     for name in ["x-oss-security-token", "security-token", "date"] {
@@ -155,7 +155,7 @@ fn temporary_credentials_send_their_token_signed() {
             proxy(oss.address).upstream(&format!("signature = \"{signature}\"")).credentials(&triple).start();
         let answer = crate::support::ask(proxy.address, "PUT", "/photos/k", b"v");
         assert_eq!(answer.status, 200, "{signature}: {}", answer.text());
-        let received = oss.journal.last().expect("a request");
+        let received = oss.recorder.last().expect("a request");
         assert_eq!(
             received.headers.get("x-oss-security-token").map(|v| v.as_bytes()),
             Some(TOKEN.as_bytes())
@@ -171,7 +171,7 @@ fn a_header_that_connection_names_is_gone_before_the_signature() {
     let lines = "Connection: keep-alive, x-oss-meta-gone, x-oss-date, authorization\r\nx-oss-meta-gone: 1\r\nx-oss-meta-kept: 2\r\n";
     let answer = Client::connect(proxy.address).ask("PUT", "/photos/k", &own, lines, b"v");
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let received = oss.journal.last().expect("a request");
+    let received = oss.recorder.last().expect("a request");
     assert!(
         !received.headers.contains_key("x-oss-meta-gone") && !received.headers.contains_key("connection")
     );
@@ -191,7 +191,7 @@ fn odd_headers_are_signed_as_they_are_sent() {
         client.send("\r\nContent-Type: text/plain; charset=utf-8\r\nx-amz-meta-a: b\r\nX-Empty:\r\n\r\nv");
         let answer = client.answer("PUT").expect("an answer");
         assert_eq!(answer.status, 200, "{signature}: {}", answer.text());
-        let received = oss.journal.last().expect("a request");
+        let received = oss.recorder.last().expect("a request");
         let value = |name: &str| received.headers.get(name).map(|value| value.as_bytes().to_vec());
         assert_eq!(value("x-oss-meta-a").as_deref(), Some(&b"1,two  words"[..]));
         assert_eq!(value("x-oss-meta-zh").as_deref(), Some(&[0xe4, 0xb8, 0xad, 0xff][..]));

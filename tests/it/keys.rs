@@ -210,7 +210,7 @@ fn keys_that_clients_leave_unescaped_are_the_same_keys() {
 fn an_escaped_slash_stays_escaped_on_the_way_to_oss() {
     let bench = Bench::start("");
     bench.ask(Form::Path, "PUT", "x%2F..%2fy/z", b"v");
-    let last = bench.oss.journal.last().expect("a request");
+    let last = bench.oss.recorder.last().expect("a request");
     assert_eq!(last.target, "/x%2F..%2Fy/z");
 }
 

@@ -86,7 +86,7 @@ fn a_key_that_nobody_can_replace_is_told_and_not_asked_for_again_and_again() {
         assert_eq!((answer.status, answer.header("x-proxy-note")), (403, None));
     }
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
-    assert_eq!(oss.journal.count(), 20);
+    assert_eq!(oss.recorder.count(), 20);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn soak(
         client.join().expect("no request failed");
     }
     assert!(progress.long.load(SeqCst) >= 2, "transfers last longer than a configuration");
-    let received = oss.journal.requests();
+    let received = oss.recorder.requests();
     let signed_by = |id: &str| {
         received
             .iter()

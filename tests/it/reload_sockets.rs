@@ -93,7 +93,7 @@ fn who_does_not_answer_the_farewell_of_http_2_cannot_go_on_for_ever() {
         let mut bytes = [0; 4096];
         while answers.read(&mut bytes).is_ok_and(|count| count > 0) {}
     });
-    eventually("it arrives", || oss.journal.count() > 0);
+    eventually("it arrives", || oss.recorder.count() > 0);
     let files = authority.sign("listener", "localhost");
     served.rewrite(oss.address, &format!("[[listen]]\n{}\n", Authority::listen(&files, "")));
     assert_eq!(served.reload().0, 200);

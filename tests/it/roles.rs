@@ -38,7 +38,7 @@ fn put(proxy: &Proxy) -> u16 {
 
 /// Returns the access key id of the last request that OSS received.
 fn signer(oss: &EmulatorThread) -> String {
-    let request = oss.journal.last().expect("a request");
+    let request = oss.recorder.last().expect("a request");
     let text = request.headers["authorization"].to_str().expect("text").to_owned();
     let id = text.split("Credential=").nth(1).and_then(|rest| rest.split('/').next());
     id.expect("a signature of V4").to_owned()
@@ -120,7 +120,7 @@ fn what_sts_refuses_is_told_with_the_remedy_and_heals() {
 fn a_role_is_renewed_before_it_ends_and_no_request_fails() {
     let oss = oss();
     let sts = sts(&oss);
-    sts.life(Duration::from_secs(9));
+    sts.set_lifetime(Duration::from_secs(9));
     let proxy = assuming(&oss, &sts, "", &pair());
     // A failed refresh has no effect while the current key is valid.
     sts.fail(1, StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
@@ -135,7 +135,7 @@ fn a_role_is_renewed_before_it_ends_and_no_request_fails() {
 fn nothing_is_signed_with_a_role_that_has_ended() {
     let oss = oss();
     let sts = sts(&oss);
-    sts.life(Duration::from_secs(2));
+    sts.set_lifetime(Duration::from_secs(2));
     let proxy = assuming(&oss, &sts, "", &pair());
     assert_eq!(put(&proxy), 200);
     sts.fail(1_000, StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
@@ -190,10 +190,10 @@ fn a_role_in_the_environment_is_assumed_and_never_passed_over() {
 
     sts.fail(1_000, StatusCode::FORBIDDEN, "NoPermission");
     let served = Served::start(oss.address, &[], &environment);
-    let before = oss.journal.count();
+    let before = oss.recorder.count();
     let answer = ask(served.address, "PUT", "/photos/k", b"v");
     assert_eq!((answer.status, answer.refused()), (503, Some("credentials-unavailable")));
-    assert_eq!(oss.journal.count(), before, "the plain pair signs nothing");
+    assert_eq!(oss.recorder.count(), before, "the plain pair signs nothing");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_pod_signs_with_its_token_and_a_renewed_token_is_read() {
     let oss = oss();
     let sts = sts(&oss);
     sts.token("token-1");
-    sts.life(Duration::from_secs(9));
+    sts.set_lifetime(Duration::from_secs(9));
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
     fs::write(&file, "token-1\n").expect("written");
@@ -297,9 +297,9 @@ fn an_identity_that_is_pinned_signs_and_no_other() {
     ] {
         let sections = format!("[credentials.default]\ntype = \"chain\"\npin_identity = \"{pin}\"");
         let served = Served::start_with(oss.address, &sections, &[], &environment);
-        let before = oss.journal.count();
+        let before = oss.recorder.count();
         assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, expected, "{pin}");
-        assert_eq!(oss.journal.count() - before, usize::from(expected == 200), "{pin}");
+        assert_eq!(oss.recorder.count() - before, usize::from(expected == 200), "{pin}");
         let told = ask(served.admin(), "GET", "/credentials", b"").text();
         assert_eq!(told.contains("but pin_identity is"), expected == 503, "{told}");
     }

@@ -44,7 +44,7 @@ fn a_renewed_file_signs_without_a_restart_and_no_request_fails() {
     let proxy = proxy(oss.address).credentials(&from(&path)).start();
     let signer = || {
         assert_eq!(status(&proxy), 200);
-        let request = oss.journal.last().expect("a request");
+        let request = oss.recorder.last().expect("a request");
         request.headers["authorization"].to_str().expect("text").contains(STS_ID)
     };
     assert!(!signer());
@@ -92,7 +92,7 @@ fn a_mounted_secret_may_come_after_the_start_and_be_swapped() {
     state("..second", STS_ID, Some(TOKEN));
     eventually("the new state signs", || {
         assert_eq!(status(&proxy), 200);
-        oss.journal.last().expect("a request").headers.contains_key("x-oss-security-token")
+        oss.recorder.last().expect("a request").headers.contains_key("x-oss-security-token")
     });
 }
 
@@ -106,7 +106,7 @@ fn what_has_expired_never_signs() {
     let answer = ask(proxy.address, "GET", "/photos/k", b"");
     assert_eq!((answer.status, answer.refused()), (503, Some("credentials-unavailable")));
     assert!(answer.text().contains("expired"), "{}", answer.text());
-    assert_eq!(oss.journal.count(), 0);
+    assert_eq!(oss.recorder.count(), 0);
     put(&path, &json(STS_ID, SECRET, Some(TOKEN), FUTURE));
     eventually("the renewed key signs", || status(&proxy) == 200);
 }

@@ -350,5 +350,5 @@ fn forward_sends_only_what_is_for_oss_through_the_proxy() {
     let (lines, told) = out.split_at(out.find("<?xml").unwrap_or(out.len()));
     assert_eq!((code, lines, err.as_str()), (Some(0), "100.100.100.200 100.100.100.200\n421\n", ""), "{out}");
     assert!(told.contains("no_proxy") && !told.contains("<Name>"), "{told}");
-    assert!(other.heads().is_empty() && oss.journal.count() == 0, "nothing is signed");
+    assert!(other.heads().is_empty() && oss.recorder.count() == 0, "nothing is signed");
 }

@@ -158,7 +158,7 @@ fn nothing_shows_before_an_oss_that_does_its_work() {
     let served = Served::start(oss.address, &TRACE, &STS);
     everything(&served, Some(served.admin()));
     assert!(
-        oss.journal.last().expect("a request").headers.contains_key("x-oss-security-token"),
+        oss.recorder.last().expect("a request").headers.contains_key("x-oss-security-token"),
         "it was sent"
     );
     search_log(served);

@@ -49,7 +49,7 @@ impl Stage {
     /// Returns the access key ids that have signed requests.
     fn signers(&self) -> BTreeSet<String> {
         let id = |text: &str| text.split("Credential=").nth(1)?.split('/').next().map(str::to_owned);
-        let all = self.oss.journal.requests();
+        let all = self.oss.recorder.requests();
         all.iter().filter_map(|request| id(request.headers.get("authorization")?.to_str().ok()?)).collect()
     }
 }
@@ -94,17 +94,17 @@ fn last_error(admin: SocketAddr) -> String {
 /// Runs a provider that calls the issuer.
 fn issued(name: &'static str, lines: impl Fn(&Stage) -> (String, String)) -> Row {
     let stage = Stage::new();
-    stage.issuer.life(Duration::from_secs(6));
+    stage.issuer.set_lifetime(Duration::from_secs(6));
     let (credentials, sections) = lines(&stage);
     let proxy = proxy(stage.oss.address).credentials(&credentials).sections(&sections).start();
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "{name}");
-    stage.issuer.trouble(IssuerFault { every_second: true, ..IssuerFault::default() });
+    stage.issuer.set_fault(IssuerFault { every_second: true, ..IssuerFault::default() });
     load(&proxy, name, Duration::from_secs(9));
     assert!(stage.signers().len() >= 2, "{name}: {:?}", stage.signers());
-    stage.issuer.trouble(IssuerFault { dead: true, ..IssuerFault::default() });
+    stage.issuer.set_fault(IssuerFault { dead: true, ..IssuerFault::default() });
     until(&proxy, name, 503);
     eventually("the error is told", || last_error(proxy.admin).contains(&stage.issuer.address.to_string()));
-    stage.issuer.trouble(IssuerFault::default());
+    stage.issuer.set_fault(IssuerFault::default());
     until(&proxy, name, 200);
     (name, ["ok"; 6])
 }
@@ -175,7 +175,7 @@ fn fixed(name: &'static str, environment: &[(&str, &str)], sections: &str) -> Ro
 fn env_role() -> Row {
     let name = "env + OSS_STS_ROLE_ARN";
     let stage = Stage::new();
-    stage.issuer.life(Duration::from_secs(6));
+    stage.issuer.set_lifetime(Duration::from_secs(6));
     let endpoint = format!("http://{}", stage.issuer.address);
     let more = [("OSS_STS_ROLE_ARN", ROLE), ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str())];
     let served = Served::start(stage.oss.address, &[], &[&KEY[..], &more].concat());
@@ -193,12 +193,12 @@ fn env_role() -> Row {
         thread::sleep(Duration::from_millis(20));
     }
     assert!(stage.signers().len() >= 2 && !stage.signers().contains(ID), "{:?}", stage.signers());
-    stage.issuer.trouble(IssuerFault { dead: true, ..IssuerFault::default() });
+    stage.issuer.set_fault(IssuerFault { dead: true, ..IssuerFault::default() });
     until(503);
     eventually("the error is told", || {
         last_error(served.admin()).contains(&stage.issuer.address.to_string())
     });
-    stage.issuer.trouble(IssuerFault::default());
+    stage.issuer.set_fault(IssuerFault::default());
     until(200);
     assert!(!stage.signers().contains(ID), "never the plain pair");
     (name, ["ok"; 6])

@@ -133,7 +133,7 @@ fn nobody_signs_for_a_public_bucket() {
     let answer = ask(proxy.address, "GET", "/photos/k", b"");
     assert_eq!(answer.status, 403, "OSS decides, and this bucket is private");
     assert_eq!(answer.refused(), None);
-    let request = oss.journal.last().expect("a request");
+    let request = oss.recorder.last().expect("a request");
     let sent = |name: &str| request.headers.contains_key(name);
     assert!(!sent("authorization") && !sent("x-oss-date") && !sent("x-oss-security-token"));
     assert_eq!(ask(proxy.admin, "GET", "/readyz", b"").status, 200);
@@ -159,12 +159,12 @@ fn the_endpoints_of_ossutils_file_become_routes_when_asked() {
         [(&text, false, 0), (&text, true, 1), (&profiles, false, 0), (&profiles, true, 1)]
     {
         write(&file, text);
-        let before = other.journal.count();
+        let before = other.recorder.count();
         let lines = format!("type = \"ossutil\"\npath = {file:?}\nroutes = {asked}");
         let proxy = proxy(oss.address).credentials(&lines).start();
         assert_eq!(ask(proxy.address, "PUT", "/files/k", b"v").status, 200, "routes {asked}");
         assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "routes {asked}");
-        assert_eq!(other.journal.count() - before, expected, "routes {asked}");
+        assert_eq!(other.recorder.count() - before, expected, "routes {asked}");
     }
 }
 

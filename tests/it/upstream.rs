@@ -187,7 +187,7 @@ fn a_kept_connection_is_used_again() {
     for method in ["PUT", "GET", "HEAD", "GET", "DELETE", "GET"] {
         client.ask(method, "/photos/k", &own, "", if method == "PUT" { b"v" } else { b"" });
     }
-    assert_eq!((oss.journal.count(), oss.journal.connections()), (6, 1));
+    assert_eq!((oss.recorder.count(), oss.recorder.connections()), (6, 1));
 }
 
 #[test]
@@ -263,9 +263,9 @@ fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
     idle.ask("GET", "/photos/k", &own, "", b"");
     oss.faults.next(1, InjectedFault::Delay(Duration::from_millis(300)));
     let mut busy = Client::connect(proxy.address);
-    let before = oss.journal.count();
+    let before = oss.recorder.count();
     busy.send(format!("GET /photos/k HTTP/1.1\r\nHost: {own}\r\n\r\n"));
-    eventually("the request arrives", || oss.journal.count() > before);
+    eventually("the request arrives", || oss.recorder.count() > before);
     proxy.drain.leave();
     assert!(idle.is_closed());
     let answer = busy.answer("GET").expect("an answer");

@@ -28,7 +28,7 @@ fn services(
     let labels = |endpoint: &'_ EndpointStatus| vec![("endpoint", endpoint.name.clone())];
     let named: Vec<_> = endpoints.iter().map(labels).collect();
     let named: Vec<MetricLabels<'_>> = named.iter().map(|labels| borrowed(labels)).collect();
-    let circuit = endpoints.iter().map(|endpoint| i64::from(endpoint.is_left_alone));
+    let circuit = endpoints.iter().map(|endpoint| i64::from(endpoint.is_circuit_open));
     let help = "1 while the circuit breaker of a credential service is open";
     gauge(out, "credential_circuit_state", help, named.iter().cloned().zip(circuit).collect())?;
     let help = "Time that calls to a credential service waited for the rate limit";

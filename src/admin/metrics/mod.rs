@@ -182,15 +182,15 @@ impl MetricsScrape {
     fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let sum = |of: fn(&PoolStatsSnapshot) -> u64| self.upstream.iter().map(of).sum::<u64>();
         let dials = vec![
-            (vec![("result", "ok")], sum(|tally| tally.dialled)),
-            (vec![("result", "failed")], sum(|tally| tally.failed)),
-            (vec![("result", "cancelled")], sum(|tally| tally.abandoned)),
+            (vec![("result", "ok")], sum(|stats| stats.dialled)),
+            (vec![("result", "failed")], sum(|stats| stats.failed)),
+            (vec![("result", "cancelled")], sum(|stats| stats.abandoned)),
         ];
         let help = "Attempts to connect to upstreams; cancelled if the client disconnected meanwhile";
         counter(out, "upstream_connects", help, dials)?;
-        let reused = vec![(Vec::new(), sum(|tally| tally.reused))];
+        let reused = vec![(Vec::new(), sum(|stats| stats.reused))];
         counter(out, "upstream_reused", "Requests sent on a reused connection", reused)?;
-        let repeated = vec![(Vec::new(), sum(|tally| tally.repeated))];
+        let repeated = vec![(Vec::new(), sum(|stats| stats.repeated))];
         counter(
             out,
             "upstream_repeated",
@@ -198,11 +198,11 @@ impl MetricsScrape {
             repeated,
         )?;
         let connections = vec![
-            (vec![("state", "in_use")], signed(sum(|tally| tally.in_use))),
-            (vec![("state", "kept")], signed(sum(|tally| tally.kept))),
+            (vec![("state", "in_use")], signed(sum(|stats| stats.in_use))),
+            (vec![("state", "kept")], signed(sum(|stats| stats.idle))),
         ];
         gauge(out, "upstream_connections", "Connections to upstreams", connections)?;
-        let waiting = vec![(Vec::new(), signed(sum(|tally| tally.waiting)))];
+        let waiting = vec![(Vec::new(), signed(sum(|stats| stats.waiting)))];
         gauge(out, "upstream_queue", "Requests waiting for an upstream connection", waiting)?;
         let errors = self
             .refusals

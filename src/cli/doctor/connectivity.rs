@@ -12,8 +12,12 @@ use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, S
 
 /// Resolves the name to dial. Reports loops and public addresses of internal names. The connection
 /// shows whether the addresses are reachable.
-pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, own: &[SocketAddr]) -> Finding {
-    let (name, port) = &way.dial;
+pub(super) async fn names(
+    endpoint: &ResolvedEndpoint,
+    upstream: &UpstreamAddress,
+    own: &[SocketAddr],
+) -> Finding {
+    let (name, port) = &endpoint.dial;
     let kind = kind(upstream);
     let found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup_host((name.as_str(), *port))).await;
     let addresses: Vec<SocketAddr> = match found {
@@ -27,7 +31,8 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
         ips.iter().map(|ip| format!("{ip} ({})", AddressReach::find(*ip).name())).collect();
     let text = format!("{name} ({kind}) resolves to {}", shown.join(", "));
     let is_here = |ip: &IpAddr| ip.is_loopback() || ip.is_unspecified();
-    if way.dials_oss_name && ips.iter().any(is_here) || addresses.iter().any(|address| own.contains(address))
+    if endpoint.dials_oss_name && ips.iter().any(is_here)
+        || addresses.iter().any(|address| own.contains(address))
     {
         return looped(text);
     }
@@ -46,11 +51,15 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
 }
 
 /// Interprets a failure to connect or to receive a response.
-pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &UpstreamAddress) -> Finding {
+pub(super) fn unanswered(
+    error: &SendError,
+    endpoint: &ResolvedEndpoint,
+    upstream: &UpstreamAddress,
+) -> Finding {
     let fault = match error {
-        SendError::Dial(DialError::Unreachable { obstacle, .. }) => obstructed(*obstacle, way, upstream),
+        SendError::Dial(DialError::Unreachable { failure, .. }) => obstructed(*failure, endpoint, upstream),
         SendError::Dial(DialError::Loop { .. }) => return looped(error.to_string()),
-        SendError::Invalid(_) if way.scheme == crate::address::UrlScheme::Http => ConnectFault::new(
+        SendError::Invalid(_) if endpoint.scheme == crate::address::UrlScheme::Http => ConnectFault::new(
             FaultKind::NoHttp,
             "the server does not speak plain HTTP; write https:// in `endpoint`, or correct the port",
         ),
@@ -83,9 +92,16 @@ impl ConnectFault {
     }
 }
 
-fn obstructed(obstacle: ConnectFailure, way: &ResolvedEndpoint, upstream: &UpstreamAddress) -> ConnectFault {
-    let at = format!("{}:{}", way.dial.0, way.dial.1);
-    let is_public = upstream.endpoint.place().is_some_and(|place| place.kind() == EndpointKind::Public);
+fn obstructed(
+    failure: ConnectFailure,
+    endpoint: &ResolvedEndpoint,
+    upstream: &UpstreamAddress,
+) -> ConnectFault {
+    let at = format!("{}:{}", endpoint.dial.0, endpoint.dial.1);
+    let is_public = upstream
+        .endpoint
+        .oss_endpoint()
+        .is_some_and(|oss_endpoint| oss_endpoint.kind() == EndpointKind::Public);
     let internal = if upstream.endpoint.is_internal() {
         "; an internal endpoint is reachable only inside Alibaba Cloud, in the same region: remove `internal` elsewhere"
     } else if is_public {
@@ -93,9 +109,9 @@ fn obstructed(obstacle: ConnectFailure, way: &ResolvedEndpoint, upstream: &Upstr
     } else {
         ""
     };
-    match obstacle {
+    match failure {
         ConnectFailure::NoAddress | ConnectFailure::Silence(DialPhase::Name) => {
-            ConnectFault::new(FaultKind::Unresolved, no_name(&way.dial.0, upstream))
+            ConnectFault::new(FaultKind::Unresolved, no_name(&endpoint.dial.0, upstream))
         }
         ConnectFailure::Refused => ConnectFault::new(
             FaultKind::Refused,
@@ -123,12 +139,12 @@ fn obstructed(obstacle: ConnectFailure, way: &ResolvedEndpoint, upstream: &Upstr
                 "the TLS handshake with {at} failed: write http:// in `endpoint` for a plain port; TLS 1.2 or later is required"
             ),
         ),
-        ConnectFailure::Certificate(flaw) => distrusted(flaw, way),
+        ConnectFailure::Certificate(flaw) => distrusted(flaw, endpoint),
     }
 }
 
-fn distrusted(flaw: CertificateFault, way: &ResolvedEndpoint) -> ConnectFault {
-    let name = &way.name;
+fn distrusted(flaw: CertificateFault, endpoint: &ResolvedEndpoint) -> ConnectFault {
+    let name = &endpoint.name;
     match flaw {
         CertificateFault::UnknownIssuer => ConnectFault::new(
             FaultKind::UnknownIssuer,
@@ -161,7 +177,7 @@ fn unresolved(name: &str, reason: &str, upstream: &UpstreamAddress) -> Finding {
 
 fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
     let which = if upstream.connect.is_some() { "connect" } else { "endpoint" };
-    let region = if upstream.endpoint.place().is_some() { "`region`, " } else { "" };
+    let region = if upstream.endpoint.oss_endpoint().is_some() { "`region`, " } else { "" };
     format!("correct {region}`{which}` or the DNS configuration of this host: the name {name} is unknown")
 }
 
@@ -180,7 +196,7 @@ fn kind(upstream: &UpstreamAddress) -> &'static str {
     if upstream.connect.is_some() {
         return "`connect`, dialled instead of the endpoint";
     }
-    match upstream.endpoint.place().map(|place| place.kind()) {
+    match upstream.endpoint.oss_endpoint().map(|oss_endpoint| oss_endpoint.kind()) {
         Some(EndpointKind::Public | EndpointKind::Legacy) => "public endpoint",
         Some(EndpointKind::Internal | EndpointKind::LegacyInternal | EndpointKind::FirstVpc) => {
             "internal endpoint"

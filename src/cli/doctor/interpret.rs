@@ -23,9 +23,9 @@ pub(super) struct ProbeContext<'a> {
 }
 
 /// Checks whether the response comes from OSS.
-pub(super) fn manners(reply: &ProbeResponse) -> Finding {
-    if reply.headers.contains_key(OURS) || reply.headers.contains_key(OUR_ERROR) {
-        let refusal = reply.header(&OUR_ERROR).map_or(String::new(), |code| format!(", with {code}"));
+pub(super) fn manners(response: &ProbeResponse) -> Finding {
+    if response.headers.contains_key(OURS) || response.headers.contains_key(OUR_ERROR) {
+        let refusal = response.header(&OUR_ERROR).map_or(String::new(), |code| format!(", with {code}"));
         return Finding::fail(
             "answer",
             FaultKind::NotOss,
@@ -34,22 +34,22 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
             "point `endpoint` or `connect` at OSS itself: requests that are signed twice are rejected or loop; `unknown-host` means that the other proxy does not serve this name",
         );
     }
-    if reply.status.is_server_error() {
+    if response.status.is_server_error() {
         return Finding::fail(
             "answer",
             FaultKind::ServerError,
             CommandExit::Unavailable,
-            format!("OSS, or a proxy in front of it, reports a server error: {}", reply.summary()),
+            format!("OSS, or a proxy in front of it, reports a server error: {}", response.summary()),
             "retry later; if it persists, check the status of OSS and proxies in between",
         );
     }
-    if !reply.headers.contains_key(REQUEST_ID) {
+    if !response.headers.contains_key(REQUEST_ID) {
         return Finding::warn(
             "answer",
             FaultKind::NotOss,
             format!(
                 "the response ({}) does not look like an OSS response: it has no request id",
-                reply.summary()
+                response.summary()
             ),
             CHECK_ENDPOINT,
         );
@@ -78,28 +78,28 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
 
 /// Interprets the response to a signed request: key, clock, region and bucket.
 pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding {
-    let SignedProbe { reply, refused, .. } = answered;
-    if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
-        let text = format!("the response to {} ({}) is not from OSS", asked.what, reply.summary());
+    let SignedProbe { response, refused, .. } = answered;
+    if !response.headers.contains_key(REQUEST_ID) && response.element("Code").is_none() {
+        let text = format!("the response to {} ({}) is not from OSS", asked.what, response.summary());
         return Finding::fail("signed", FaultKind::NotOss, CommandExit::Config, text, CHECK_ENDPOINT);
     }
-    if reply.status.is_success() {
-        return accepted_finding(reply, refused.as_ref(), asked);
+    if response.status.is_success() {
+        return accepted_finding(response, refused.as_ref(), asked);
     }
-    if reply.status.is_server_error() {
+    if response.status.is_server_error() {
         let exit = CommandExit::Unavailable;
         let fault =
             SignedFault::new(FaultKind::ServerError, exit, "OSS reports a server error", "retry later");
-        return fault.finding(reply, asked);
+        return fault.finding(response, asked);
     }
-    if let Some(fault) = elsewhere(reply, asked) {
-        return fault.finding(reply, asked);
+    if let Some(fault) = elsewhere(response, asked) {
+        return fault.finding(response, asked);
     }
-    if let Some(known) = known(reply) {
+    if let Some(known) = known(response) {
         let fault = SignedFault::new(known.into(), known.exit(), known.cause(), known.remedy());
-        return fault.finding(reply, asked);
+        return fault.finding(response, asked);
     }
-    let fault = match reply.element("Code").unwrap_or_default() {
+    let fault = match response.element("Code").unwrap_or_default() {
         "RequestTimeTooSkewed" => SignedFault::new(
             FaultKind::ClockSkewed,
             CommandExit::Credentials,
@@ -113,11 +113,11 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
             "correct the name of the bucket; if it were in another region, OSS would have reported that",
         ),
         // Numbers that begin with 0002 are about the signature, whatever the code.
-        "AccessDenied" if reply.number().is_none_or(|number| !number.starts_with("0002-")) => {
+        "AccessDenied" if response.number().is_none_or(|number| !number.starts_with("0002-")) => {
             let text = format!(
                 "the key and the signature are accepted; {} is not allowed ({})",
                 asked.what,
-                reply.summary()
+                response.summary()
             );
             return Finding::warn(
                 "signed",
@@ -126,9 +126,9 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
                 "ignore this if your applications do not need it; otherwise check the policies of the RAM identity and of the bucket",
             );
         }
-        code => refused_key(code, reply, asked),
+        code => refused_key(code, response, asked),
     };
-    fault.finding(reply, asked)
+    fault.finding(response, asked)
 }
 
 /// A fault for which OSS rejects a signed request.
@@ -148,17 +148,17 @@ impl SignedFault {
         Self::new(kind, CommandExit::Credentials, cause, remedy)
     }
 
-    fn finding(self, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Finding {
+    fn finding(self, response: &ProbeResponse, asked: &ProbeContext<'_>) -> Finding {
         let why = self.cause;
-        let text = format!("{} was rejected ({}): {why}", asked.what, reply.summary());
+        let text = format!("{} was rejected ({}): {why}", asked.what, response.summary());
         Finding::fail("signed", self.kind, self.exit, text, self.remedy)
     }
 }
 
 /// Returns the fault of the key.
-fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> SignedFault {
+fn refused_key(code: &str, response: &ProbeResponse, asked: &ProbeContext<'_>) -> SignedFault {
     let Credentials { id, token, provider, .. } = asked.key;
-    match (code, reply.number()) {
+    match (code, response.number()) {
         ("SecurityTokenExpired", _) | (_, Some(TOKEN_EXPIRED)) => SignedFault::of_key(
             FaultKind::TokenExpired,
             "the security token has expired",
@@ -167,7 +167,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
             ),
         ),
         ("InvalidAccessKeyId", Some(TOKEN_MISSING)) | ("InvalidAccessKeyId", _)
-            if token.is_none() && (id.starts_with("STS.") || reply.number() == Some(TOKEN_MISSING)) =>
+            if token.is_none() && (id.starts_with("STS.") || response.number() == Some(TOKEN_MISSING)) =>
         {
             SignedFault::of_key(
                 FaultKind::TokenMissing,
@@ -206,7 +206,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
                 "the secret in {provider} does not belong to this id: copy it again, completely and without spaces; if it is right, a proxy in between changes the request"
             ),
         ),
-        (_, _) if reply.status == StatusCode::FORBIDDEN => SignedFault::of_key(
+        (_, _) if response.status == StatusCode::FORBIDDEN => SignedFault::of_key(
             FaultKind::Refused,
             "OSS rejects it for another reason",
             "look up the code in the error reference of OSS",
@@ -222,12 +222,12 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
 
 /// Returns the fault if the bucket, or this OSS, is in a region other than the one addressed or
 /// signed for.
-fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<SignedFault> {
+fn elsewhere(response: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<SignedFault> {
     let fault = |cause: String, remedy: String| {
         SignedFault::new(FaultKind::WrongRegion, CommandExit::Config, cause, remedy)
     };
     let signed = asked.region.map_or("-", |region| region.as_str());
-    if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
+    if let Some(endpoint) = response.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
         let remedy = match region_of(endpoint).filter(|region| region.as_str() != signed) {
             Some(right) => format!("set `region` to \"{right}\" (--region {right}) instead of {signed:?}"),
             None => format!("set `endpoint` to {endpoint}, with the current scheme"),
@@ -237,8 +237,8 @@ fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<SignedFa
             remedy,
         ));
     }
-    let scope = reply.scope_region().filter(|region| asked.region.is_some() && *region != signed);
-    if reply.number() == Some(WRONG_REGION) || scope.is_some() {
+    let scope = response.scope_region().filter(|region| asked.region.is_some() && *region != signed);
+    if response.number() == Some(WRONG_REGION) || scope.is_some() {
         let right = scope.map_or(String::new(), |region| format!("; {region} is"));
         return Some(fault(
             format!("{signed} is not the region of this endpoint{right}"),
@@ -250,11 +250,11 @@ fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<SignedFa
 
 /// Reports an accepted signature. `refused` is the response to a preceding HEAD that OSS rejected.
 fn accepted_finding(
-    reply: &ProbeResponse,
+    response: &ProbeResponse,
     refused: Option<&ProbeResponse>,
     asked: &ProbeContext<'_>,
 ) -> Finding {
-    let text = format!("{} was accepted ({})", asked.what, reply.summary());
+    let text = format!("{} was accepted ({})", asked.what, response.summary());
     let Some(refused) = refused else { return Finding::ok("signed", text) };
     if let Some(known) = known(refused) {
         let text = format!(
@@ -272,8 +272,8 @@ fn accepted_finding(
     )
 }
 
-fn known(reply: &ProbeResponse) -> Option<KnownRefusal> {
-    KnownRefusal::find(reply.element("Code").unwrap_or_default(), reply.number(), reply.message())
+fn known(response: &ProbeResponse) -> Option<KnownRefusal> {
+    KnownRefusal::find(response.element("Code").unwrap_or_default(), response.number(), response.message())
 }
 
 fn time(seconds: i64) -> String {

@@ -194,12 +194,12 @@ enum UpstreamSigner<'a> {
 
 fn sources_of<'a>(config: &ProxyConfig, index: usize, asked: &'a SourceResults) -> UpstreamSigner<'a> {
     let Some(settings) = config.upstreams.get(index) else { return UpstreamSigner::Broken };
-    let is_nobody = |named: &NamedSpec| {
+    let is_anonymous = |named: &NamedSpec| {
         named.name == settings.credentials && matches!(named.spec, ProviderSpec::Anonymous)
     };
     match asked.sources.get(&settings.credentials) {
         Some(source) => UpstreamSigner::Source(source),
-        None if config.credentials.iter().any(is_nobody) => UpstreamSigner::Nobody,
+        None if config.credentials.iter().any(is_anonymous) => UpstreamSigner::Nobody,
         None => UpstreamSigner::Broken,
     }
 }
@@ -218,8 +218,9 @@ fn served_by(name: &str, config: &ProxyConfig) -> Result<ServedBucket, Finding> 
     let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), "name an existing bucket"))?;
     let uri: Uri = format!("/{bucket}?bucketInfo").parse().unwrap_or_default();
     let headers: HeaderMap = [(header::HOST, HeaderValue::from_static("localhost"))].into_iter().collect();
-    let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
-    let located = LocatedObject::find(&Method::GET, &uri, &headers, (entrance, &config.directory));
+    let listener_names =
+        ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
+    let located = LocatedObject::find(&Method::GET, &uri, &headers, (listener_names, &config.routing_table));
     let remedy = "name the configured bucket, or add a route with match.bucket";
     match located {
         Ok(LocatedObject { bucket: Some(found), upstream, .. }) if found == bucket => {

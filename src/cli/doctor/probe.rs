@@ -32,7 +32,7 @@ pub(super) struct ProbeRequest<'a> {
     head: Option<AddressedRequest>,
     /// The GET, whose response has a document.
     get: AddressedRequest,
-    pub(super) way: ResolvedEndpoint,
+    pub(super) endpoint: ResolvedEndpoint,
     signature: SignatureVersion,
     destination: Rc<UpstreamDestination>,
     transport: &'a UpstreamTransport,
@@ -54,7 +54,7 @@ pub(super) struct ProbeResponse {
 pub(super) struct SignedProbe {
     /// The operation, in the terms of OSS.
     pub(super) what: String,
-    pub(super) reply: ProbeResponse,
+    pub(super) response: ProbeResponse,
     /// The response to the preceding HEAD, which was rejected.
     pub(super) refused: Option<ProbeResponse>,
 }
@@ -75,7 +75,7 @@ impl<'a> ProbeRequest<'a> {
     pub(super) fn new(
         bucket: Option<&Bucket>,
         upstream: UpstreamId,
-        directory: &RoutingTable,
+        routing_table: &RoutingTable,
         signature: SignatureVersion,
         transport: &'a UpstreamTransport,
     ) -> Self {
@@ -87,7 +87,7 @@ impl<'a> ProbeRequest<'a> {
                 key: Key::default(),
                 query,
                 upstream,
-                place: None,
+                oss_endpoint: None,
                 is_set_up_name: false,
             };
             AddressedRequest { method, object }
@@ -100,9 +100,9 @@ impl<'a> ProbeRequest<'a> {
             query.push("max-keys", "1");
         }
         let get = request(Method::GET, query);
-        let way = ResolvedEndpoint::resolve(&get.object, directory);
-        let destination = Rc::new(destination(&way, TrustStoreId(0)));
-        Self { head, get, way, signature, destination, transport }
+        let endpoint = ResolvedEndpoint::resolve(&get.object, routing_table);
+        let destination = Rc::new(destination(&endpoint, TrustStoreId(0)));
+        Self { head, get, endpoint, signature, destination, transport }
     }
 
     /// Sends the unsigned request.
@@ -117,16 +117,16 @@ impl<'a> ProbeRequest<'a> {
         ahead_s: i64,
     ) -> Result<SignedProbe, ProbeError> {
         let (Some(head), Some(bucket)) = (&self.head, &self.get.object.bucket) else {
-            let reply = self.sign(&self.get, with, ahead_s).await?;
-            return Ok(SignedProbe { what: "ListBuckets".to_owned(), reply, refused: None });
+            let response = self.sign(&self.get, with, ahead_s).await?;
+            return Ok(SignedProbe { what: "ListBuckets".to_owned(), response, refused: None });
         };
-        let reply = self.sign(head, with, ahead_s).await?;
-        if reply.status.is_success() {
-            return Ok(SignedProbe { what: format!("HEAD of {bucket}"), reply, refused: None });
+        let response = self.sign(head, with, ahead_s).await?;
+        if response.status.is_success() {
+            return Ok(SignedProbe { what: format!("HEAD of {bucket}"), response, refused: None });
         }
-        let refused = Some(reply);
-        let reply = self.sign(&self.get, with, ahead_s).await?;
-        Ok(SignedProbe { what: format!("GetBucketInfo of {bucket}"), reply, refused })
+        let refused = Some(response);
+        let response = self.sign(&self.get, with, ahead_s).await?;
+        Ok(SignedProbe { what: format!("GetBucketInfo of {bucket}"), response, refused })
     }
 
     async fn sign(
@@ -136,10 +136,10 @@ impl<'a> ProbeRequest<'a> {
         ahead_s: i64,
     ) -> Result<ProbeResponse, ProbeError> {
         let now = SystemEnv.now().unix_s().saturating_add(ahead_s);
-        let moment = SigningTime::new(Timestamp::from_unix_s(now));
-        let key = signing_key(with, self.signature, &self.way, &moment)?;
+        let signing_time = SigningTime::new(Timestamp::from_unix_s(now));
+        let key = signing_key(with, self.signature, &self.endpoint, &signing_time)?;
         let mut headers = HeaderMap::new();
-        key.sign(&request.signable(&headers), &moment).apply(&mut headers);
+        key.sign(&request.signable(&headers), &signing_time).apply(&mut headers);
         Ok(self.send(request, headers).await?)
     }
 
@@ -151,9 +151,9 @@ impl<'a> ProbeRequest<'a> {
         let mut request = Request::new(RequestBody::none());
         request.method_mut().clone_from(&addressed.method);
         // A resolved endpoint produces only valid targets and hosts.
-        *request.uri_mut() = self.way.target(&addressed.object).parse().unwrap_or_default();
+        *request.uri_mut() = self.endpoint.target(&addressed.object).parse().unwrap_or_default();
         *request.headers_mut() = headers;
-        let host = HeaderValue::from_str(&self.way.host).unwrap_or(HeaderValue::from_static(""));
+        let host = HeaderValue::from_str(&self.endpoint.host).unwrap_or(HeaderValue::from_static(""));
         request.headers_mut().insert(HOST, host);
         let begun = SystemEnv.now();
         let UpstreamExchange { mut response, connection, .. } =

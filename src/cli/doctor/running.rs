@@ -33,7 +33,7 @@ impl ShownSource {
     }
 
     /// Returns the reason why the source has no credentials.
-    fn trouble(&self) -> String {
+    fn problem(&self) -> String {
         match (&self.last_error, self.asking_for_s) {
             (Some(error), _) => error.clone(),
             (None, Some(seconds)) if !self.has_answered => format!("it has not responded for {seconds} s"),
@@ -114,7 +114,7 @@ fn compare(shown: Vec<ShownSource>, sources: &SourceMap, now: Timestamp) -> Vec<
             Some(there) if is_usable_here && !there.is_usable() => Finding::fail(
                 "running", FaultKind::ProcessDiffers,
                 CommandExit::Credentials,
-                format!("{name:?} has credentials here, but not there: {}", there.trouble()),
+                format!("{name:?} has credentials here, but not there: {}", there.problem()),
                 "check its log, and how its user, environment and network differ; then send it HUP",
             ),
             Some(there) if !is_usable_here && there.is_usable() => Finding::warn(

@@ -37,12 +37,12 @@ pub(super) async fn examine(
     signer: UpstreamSigner<'_>,
 ) -> ReportSection {
     let id = UpstreamId(index);
-    let upstream = config.directory.get(id);
+    let upstream = config.routing_table.get(id);
     let name = id.to_string();
     let endpoint = &upstream.endpoint;
     let scheme = endpoint.scheme.as_str();
     let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
-    let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
+    let wanted = config.routing_table.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
     let about =
         format!("{wanted}{scheme}://{}:{}  region {region}", endpoint.host.bracketed(), endpoint.port);
     let Some(settings) = config.upstreams.get(index) else {
@@ -62,7 +62,7 @@ pub(super) async fn examine(
     limits.first_byte = limits.first_byte.min(RESPONSE_TIMEOUT);
     let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
-    let question = ProbeRequest::new(bucket, id, &config.directory, settings.signature, &transport);
+    let question = ProbeRequest::new(bucket, id, &config.routing_table, settings.signature, &transport);
     let mut examination = UpstreamCheck { upstream, settings, question, findings: Vec::new() };
     examination.run(&own, signer).await;
     ReportSection { name, about, findings: examination.findings }
@@ -85,36 +85,36 @@ fn trust(
 impl UpstreamCheck<'_> {
     /// Runs the checks in order, until one fails that the next one requires.
     async fn run(&mut self, own: &[SocketAddr], signer: UpstreamSigner<'_>) {
-        let names = connectivity::names(&self.question.way, self.upstream, own).await;
+        let names = connectivity::names(&self.question.endpoint, self.upstream, own).await;
         if !self.record(names) {
             return;
         }
-        let reply = match self.question.unsigned().await {
-            Ok(reply) => reply,
+        let response = match self.question.unsigned().await {
+            Ok(response) => response,
             Err(error) => {
-                self.record(connectivity::unanswered(&error, &self.question.way, self.upstream));
+                self.record(connectivity::unanswered(&error, &self.question.endpoint, self.upstream));
                 return;
             }
         };
         self.record(Finding::ok("connect", self.connected()));
-        if !self.record(interpret::manners(&reply)) {
+        if !self.record(interpret::manners(&response)) {
             return;
         }
-        self.record(interpret::clocks(reply.ahead_s));
+        self.record(interpret::clocks(response.ahead_s));
         self.sign(signer).await;
     }
 
     fn connected(&self) -> String {
-        let (name, port) = &self.question.way.dial;
-        match (self.question.way.scheme, &self.settings.ca_file) {
+        let (name, port) = &self.question.endpoint.dial;
+        match (self.question.endpoint.scheme, &self.settings.ca_file) {
             (UrlScheme::Http, _) => format!("connected to {name}:{port}, without TLS"),
             (UrlScheme::Https, None) => format!(
                 "connected to {name}:{port}; the certificate is valid for {}, and this host trusts its authority",
-                self.question.way.name
+                self.question.endpoint.name
             ),
             (UrlScheme::Https, Some(file)) => format!(
                 "connected to {name}:{port}; the certificate is valid for {}, signed by an authority in {}",
-                self.question.way.name,
+                self.question.endpoint.name,
                 file.display()
             ),
         }
@@ -153,7 +153,7 @@ impl UpstreamCheck<'_> {
         let answered = match self.question.signed(key, ahead_s).await {
             Ok(answered) => answered,
             Err(ProbeError::Send(error)) => {
-                self.record(connectivity::unanswered(&error, &self.question.way, self.upstream));
+                self.record(connectivity::unanswered(&error, &self.question.endpoint, self.upstream));
                 return None;
             }
             Err(ProbeError::SigningKey(error @ SigningKeyError::Unsendable(_))) => {
@@ -184,13 +184,13 @@ impl UpstreamCheck<'_> {
         let asked = ProbeContext {
             what: format!("{} by {}{when}", answered.what, masked(&key.id)),
             key,
-            region: self.question.way.region.as_ref(),
+            region: self.question.endpoint.region.as_ref(),
             endpoint: self.upstream.endpoint.host.as_str(),
         };
         let finding = interpret::judge(&answered, &asked);
         let is_clock = finding.fault == FaultKind::ClockSkewed && ahead_s == 0;
         self.record(finding);
-        answered.reply.ahead_s.filter(|_| is_clock)
+        answered.response.ahead_s.filter(|_| is_clock)
     }
 
     /// Records a finding. Returns whether further checks are useful.

@@ -39,16 +39,17 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
 }
 
 fn route(route: &DryRunRoute, config: &ProxyConfig) {
-    let DryRunRoute { upstream, way, signature } = route;
-    let endpoint = &config.directory.get(*upstream).endpoint;
+    let DryRunRoute { upstream, endpoint: resolved, signature } = route;
+    let endpoint = &config.routing_table.get(*upstream).endpoint;
     let host = endpoint.host.bracketed();
     let scheme = endpoint.scheme.as_str();
-    let wanted = config.directory.wanted(*upstream).map_or(String::new(), |wanted| format!(" ({wanted})"));
+    let wanted =
+        config.routing_table.wanted(*upstream).map_or(String::new(), |wanted| format!(" ({wanted})"));
     entry("route", format_args!("{upstream}{wanted}, endpoint {scheme}://{host}:{}", endpoint.port));
-    entry("region", way.region.as_ref().map_or("- (not configured)", |region| region.as_str()));
-    let (dialled, port) = &way.dial;
-    let tls = match way.scheme {
-        crate::address::UrlScheme::Https => format!(", TLS as {}", way.name),
+    entry("region", resolved.region.as_ref().map_or("- (not configured)", |region| region.as_str()));
+    let (dialled, port) = &resolved.dial;
+    let tls = match resolved.scheme {
+        crate::address::UrlScheme::Https => format!(", TLS as {}", resolved.name),
         crate::address::UrlScheme::Http => String::new(),
     };
     entry("dials", format_args!("{dialled}:{port}{tls}"));

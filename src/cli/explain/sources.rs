@@ -51,8 +51,8 @@ fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
     let specs = by_name(config);
     for (index, settings) in config.upstreams.iter().enumerate() {
         let id = UpstreamId(index);
-        let upstream = config.directory.get(id);
-        let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
+        let upstream = config.routing_table.get(id);
+        let wanted = config.routing_table.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
         let source = sources.get(&settings.credentials);
         let anonymous = matches!(specs.get(settings.credentials.as_str()), Some(ProviderSpec::Anonymous));
         usable &= anonymous || source.is_some_and(|source| source.get(SystemEnv.now()).is_ok());

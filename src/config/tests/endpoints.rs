@@ -66,7 +66,7 @@ fn fault(row: &Row) -> Option<String> {
         let shown = report(&text);
         let configured = load(&format!("{text}region = \"cn-configured\"\n"));
         let fits = configured.is_ok_and(|config| {
-            let region = &config.directory.get(UpstreamId(0)).region;
+            let region = &config.routing_table.get(UpstreamId(0)).region;
             region.as_ref().is_some_and(|region| region.as_str() == "cn-configured")
                 && config.warnings.is_empty()
         });
@@ -76,7 +76,7 @@ fn fault(row: &Row) -> Option<String> {
         Ok(config) => config,
         Err(errors) => return Some(errors.to_string()),
     };
-    let region = config.directory.get(UpstreamId(0)).region.clone();
+    let region = config.routing_table.get(UpstreamId(0)).region.clone();
     if region.as_ref().map(|region| region.as_str()) != Some(expected) {
         return Some(format!("signed for {region:?}"));
     }
@@ -113,7 +113,7 @@ fn a_region_whose_endpoint_is_not_by_the_pattern_implies_the_one_that_exists() {
         ("region = \"rg-china-mainland\"", "oss-rg-china-mainland"),
     ] {
         let config = loaded(&format!("[upstream]\n{settings}"));
-        let endpoint = &config.directory.get(UpstreamId(0)).endpoint;
+        let endpoint = &config.routing_table.get(UpstreamId(0)).endpoint;
         assert_eq!(endpoint.host.as_str(), format!("{host}.aliyuncs.com"), "{settings}");
     }
     let shown = mistakes(load("[upstream]\nregion = \"rg-china-mainland\"\ninternal = true"));
@@ -123,7 +123,7 @@ fn a_region_whose_endpoint_is_not_by_the_pattern_implies_the_one_that_exists() {
 #[test]
 fn a_private_link_is_addressed_in_path_style() {
     let text = "[upstream]\nendpoint = \"https://ep-bp1i0.oss.cn-hangzhou.privatelink.aliyuncs.com\"\n";
-    assert_eq!(loaded(text).directory.get(UpstreamId(0)).addressing, BucketAddressing::Path);
+    assert_eq!(loaded(text).routing_table.get(UpstreamId(0)).addressing, BucketAddressing::Path);
     let shown = mistakes(load(&format!("{text}addressing = \"virtual\"")));
     assert!(shown.concat().contains("does not support virtual addressing"), "{shown:?}");
     warned(

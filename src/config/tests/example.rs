@@ -17,7 +17,9 @@ fn the_example_loads_as_it_is_and_says_what_the_defaults_are() {
     let example = loaded(EXAMPLE);
     let defaults = loaded("[upstream]\nregion = \"cn-hangzhou\"");
     // The origins and the file differ.
-    let bare = |config: ProxyConfig| format!("{:?}", ProxyConfig { facts: Vec::new(), file: None, ..config });
+    let bare = |config: ProxyConfig| {
+        format!("{:?}", ProxyConfig { effective_settings: Vec::new(), file: None, ..config })
+    };
     assert!(example.warnings.is_empty());
     assert_eq!(bare(example), bare(defaults));
 }

@@ -22,7 +22,7 @@ fn each_setting_is_told_with_where_it_was_given() {
     let flags = SettingLayer::flags()
         .set(FlagSetting::Listen, Some("127.0.0.1:2"))
         .set(FlagSetting::ReadOnly, Some("true"));
-    let facts = load_in(&World::default(), &text, &[flags]).expect("a configuration").facts;
+    let facts = load_in(&World::default(), &text, &[flags]).expect("a configuration").effective_settings;
     for (key, value, origin) in [
         ("listen[0].address", "\"127.0.0.1:2\"", "--listen"),
         ("listen[0].read_only", "true", "--read-only"),
@@ -43,7 +43,7 @@ fn of_a_secret_only_its_reference_is_told() {
     );
     let mut world = World::default();
     world.variables.insert("KEY", "planted-secret");
-    let facts = load_in(&world, &text, &[]).expect("a configuration").facts;
+    let facts = load_in(&world, &text, &[]).expect("a configuration").effective_settings;
     assert_eq!(find(&facts, "credentials.default.access_key_secret").value, "\"env:KEY\"");
     let reference = find(&facts, "credentials.default.access_key_secret").reference.clone();
     assert_eq!(reference, Some(ValueReference::Variable("KEY".to_owned())));
@@ -54,8 +54,10 @@ fn of_a_secret_only_its_reference_is_told() {
 
 #[test]
 fn the_difference_of_two_configurations_is_told() {
-    let before = loaded(&format!("{UPSTREAM}bucket = \"photos\"\n[timeouts]\nstall = \"5s\"\n")).facts;
-    let after = loaded(&format!("# moved\n{UPSTREAM}internal = true\n[timeouts]\nstall = \"6s\"\n")).facts;
+    let before =
+        loaded(&format!("{UPSTREAM}bucket = \"photos\"\n[timeouts]\nstall = \"5s\"\n")).effective_settings;
+    let after = loaded(&format!("# moved\n{UPSTREAM}internal = true\n[timeouts]\nstall = \"6s\"\n"))
+        .effective_settings;
     assert_eq!(
         described(&before, &after),
         [
@@ -76,7 +78,7 @@ fn what_is_another_and_not_shown_is_told_to_be_another() {
         );
         let mut world = World::default();
         world.variables.insert("KEY", "a-secret");
-        load_in(&world, &text, &[]).expect("a configuration").facts
+        load_in(&world, &text, &[]).expect("a configuration").effective_settings
     };
     assert!(changes(&with("one"), &with("one")).is_empty());
     assert_eq!(
@@ -118,11 +120,11 @@ fn the_defaults_that_are_told_are_those_that_hold() {
 
 #[test]
 fn changes_of_what_is_read_at_the_start_alone_need_a_restart() {
-    let before = loaded(UPSTREAM).facts;
+    let before = loaded(UPSTREAM).effective_settings;
     let after = loaded(&format!(
         "{UPSTREAM}[log]\nfile = \"/tmp/a.log\"\nformat = \"json\"\n[process]\ncore_dumps = true\n"
     ));
-    let changes = changes(&before, &after.facts);
+    let changes = changes(&before, &after.effective_settings);
     let restarts: Vec<&str> =
         changes.iter().filter(|change| change.needs_restart).map(|change| change.key.as_str()).collect();
     assert_eq!((changes.len(), restarts), (3, vec!["log.file", "process.core_dumps"]));

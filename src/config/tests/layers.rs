@@ -38,7 +38,7 @@ fn without_file(layers: &[SettingLayer]) -> Result<ProxyConfig, ConfigErrors> {
 }
 
 fn region(config: &ProxyConfig) -> Option<&str> {
-    let upstream = config.directory.get(UpstreamId(0));
+    let upstream = config.routing_table.get(UpstreamId(0));
     upstream.region.as_ref().map(|region| region.as_str())
 }
 
@@ -99,7 +99,7 @@ fn every_setting_has_a_variable() {
     assert_eq!(listen.domains, ["a.example", "b.example"]);
     assert_eq!(listen.policy.operations, AllowedOperations::ReadOnly);
     assert!(config.admin.is_none());
-    let upstream = config.directory.get(UpstreamId(0));
+    let upstream = config.routing_table.get(UpstreamId(0));
     assert_eq!(upstream.endpoint.host.as_str(), "oss-cn-hangzhou-internal.aliyuncs.com");
     assert_eq!(upstream.pin.as_ref().map(|pin| pin.as_str()), Some("photos"));
     assert_eq!(config.upstreams[0].signature, SignatureVersion::V1);
@@ -181,7 +181,7 @@ fn flags_say_nothing_about_routes() {
     let text = format!("{UPSTREAM}[[route]]\nmatch.host = \"f.example\"\nregion = \"us-west-1\"");
     let layers = [flag(FlagSetting::Bucket, "photos")];
     let config = load_in(&World::default(), &text, &layers).expect("a configuration");
-    assert_eq!(config.directory.get(UpstreamId(1)).pin, None);
+    assert_eq!(config.routing_table.get(UpstreamId(1)).pin, None);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn an_endpoint_overrides_what_a_lower_layer_says_of_internal() {
     ];
     for layers in rows {
         let config = load_in(&World::default(), file, &layers).unwrap_or_else(|errors| panic!("{errors}"));
-        let endpoint = &config.directory.get(UpstreamId(0)).endpoint;
+        let endpoint = &config.routing_table.get(UpstreamId(0)).endpoint;
         assert_eq!(endpoint.host.as_str(), "oss-cn-hangzhou.aliyuncs.com");
     }
     let both = [flag(FlagSetting::Internal, "true"), of_environment()];

@@ -62,8 +62,8 @@ fn ten_thousand_routes_with_two_thousand_credentials_are_read_in_a_moment() {
 fn configurations_of_ten_thousand_routes_are_compared_in_a_moment() {
     let text = text(10_000, 2_000);
     let moved = text.replace("\"cn-beijing\"", "\"cn-shanghai\"");
-    let before = loaded(&text).facts;
-    let after = loaded(&moved).facts;
+    let before = loaded(&text).effective_settings;
+    let after = loaded(&moved).effective_settings;
     let changes = within(LIMIT, || changes(&before, &after));
     assert_eq!(changes.len(), 10_000);
     assert_eq!(

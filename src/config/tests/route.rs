@@ -13,7 +13,7 @@ fn routed(settings: &str) -> String {
 fn a_route_that_sets_one_of_the_five_takes_none_of_them() {
     let text = routed("match.host = \"Files.Example.com\"\nregion = \"us-west-1\"");
     let config = loaded(&text);
-    let upstream = config.directory.get(UpstreamId(1));
+    let upstream = config.routing_table.get(UpstreamId(1));
     assert_eq!(upstream.endpoint.host.as_str(), "oss-us-west-1.aliyuncs.com");
     assert_eq!((&upstream.pin, &upstream.connect), (&None, &None));
     let text = routed("match.host = \"files.example.com\"\nbucket = \"photos\"");
@@ -27,7 +27,7 @@ fn a_route_that_sets_none_of_the_five_takes_them_all() {
         routed("match.host = \"f.example\"\ncredentials = \"logs\"")
     );
     let config = loaded(&text);
-    assert_eq!(config.directory.get(UpstreamId(1)), config.directory.get(UpstreamId(0)));
+    assert_eq!(config.routing_table.get(UpstreamId(1)), config.routing_table.get(UpstreamId(0)));
     let names: Vec<_> = config.upstreams.iter().map(|u| u.credentials.as_str()).collect();
     assert_eq!(names, ["default", "logs"]);
 }
@@ -47,7 +47,7 @@ match = { bucket = "logs-*" }
 endpoint = "https://ep-y.oss.example"
 "#;
     let config = loaded(text);
-    assert_eq!(config.directory.get(UpstreamId(1)).addressing, BucketAddressing::Path);
+    assert_eq!(config.routing_table.get(UpstreamId(1)).addressing, BucketAddressing::Path);
     assert_eq!(config.upstreams[1].signature, SignatureVersion::V1);
     assert_eq!(config.upstreams[1].credentials, "own");
     let sources: Vec<_> = config.credentials.iter().map(|named| named.name.as_str()).collect();
@@ -72,7 +72,7 @@ endpoint = "https://f.example"
 "#;
     refused(text, "proxy.toml:6: route.bucket", "cname addressing requires the bucket");
     assert_eq!(
-        loaded(&format!("{text}bucket = \"files\"")).directory.get(UpstreamId(1)).addressing,
+        loaded(&format!("{text}bucket = \"files\"")).routing_table.get(UpstreamId(1)).addressing,
         BucketAddressing::Cname
     );
 }
@@ -83,14 +83,14 @@ fn a_route_has_a_custom_domain_beside_other_buckets() {
                  bucket = \"photos\"\n";
     let text = format!("{UPSTREAM}[[route]]\n{route}addressing = \"cname\"");
     let config = loaded(&text);
-    let [default, route_upstream] = [0, 1].map(|id| config.directory.get(UpstreamId(id)));
+    let [default, route_upstream] = [0, 1].map(|id| config.routing_table.get(UpstreamId(id)));
     assert_eq!(
         (default.addressing, route_upstream.addressing),
         (BucketAddressing::Virtual, BucketAddressing::Cname)
     );
     assert_eq!(route_upstream.endpoint.host.as_str(), "img.example.com");
     let path = format!("{UPSTREAM}[[route]]\n{route}addressing = \"path\"");
-    assert_eq!(loaded(&path).directory.get(UpstreamId(1)).addressing, BucketAddressing::Path);
+    assert_eq!(loaded(&path).routing_table.get(UpstreamId(1)).addressing, BucketAddressing::Path);
 
     let without = |line: &str| text.replace(line, "");
     for (text, place, words) in [
@@ -123,7 +123,11 @@ fn a_route_to_an_endpoint_of_oss_is_addressed_as_oss_wants_it() {
              [[route]]\nmatch.bucket = \"logs-*\"\nregion = \"us-west-1\"\n"
         );
         let config = loaded(&text);
-        assert_eq!(config.directory.get(UpstreamId(1)).addressing, BucketAddressing::Virtual, "{addressing}");
+        assert_eq!(
+            config.routing_table.get(UpstreamId(1)).addressing,
+            BucketAddressing::Virtual,
+            "{addressing}"
+        );
     }
 }
 

@@ -25,7 +25,7 @@ fn load_with(file: String) -> Result<ProxyConfig, ConfigErrors> {
 #[track_caller]
 fn route(region_of_profile: &str, entry: &str) -> (Endpoint, Option<String>) {
     let config = load_with(file("b", region_of_profile, entry)).expect("a configuration");
-    let upstream = config.directory.get(UpstreamId(1));
+    let upstream = config.routing_table.get(UpstreamId(1));
     (upstream.endpoint.clone(), upstream.region.as_ref().map(ToString::to_string))
 }
 

@@ -10,7 +10,7 @@ fn text(settings: &str) -> String {
 
 #[track_caller]
 fn upstream(settings: &str) -> UpstreamAddress {
-    loaded(&text(settings)).directory.get(UpstreamId(0)).clone()
+    loaded(&text(settings)).routing_table.get(UpstreamId(0)).clone()
 }
 
 fn endpoint(text: &str) -> Endpoint {
@@ -59,7 +59,7 @@ fn a_configured_region_goes_before_the_one_in_the_name_of_the_endpoint() {
         "proxy.toml:3: upstream.endpoint",
         "signed for region cn-hangzhou, set by proxy.toml:2: upstream.region",
     );
-    let region = loaded(&text).directory.get(UpstreamId(0)).region.clone();
+    let region = loaded(&text).routing_table.get(UpstreamId(0)).region.clone();
     assert_eq!(region.as_ref().map(|region| region.as_str()), Some("cn-hangzhou"));
 }
 
@@ -145,7 +145,7 @@ fn a_plain_endpoint_is_warned_about_once_unless_it_stays_here() {
     ] {
         let config = loaded(&text(&format!("region = \"cn-hangzhou\"\n{settings}")));
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-        assert_eq!(config.directory.get(UpstreamId(0)).endpoint.scheme, UrlScheme::Http);
+        assert_eq!(config.routing_table.get(UpstreamId(0)).endpoint.scheme, UrlScheme::Http);
     }
 }
 

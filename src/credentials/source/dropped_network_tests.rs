@@ -137,7 +137,7 @@ impl NetworkKind {
                     role: AssumeRoleParams { role_arn: Some(ROLE.to_owned()), ..AssumeRoleParams::default() },
                     provider_arn: Some("acs:ram::1:oidc-provider/p".to_owned()),
                     token_file: file("token", "planted"),
-                    place: place(),
+                    sts_endpoint: place(),
                 };
                 ProviderSpec::new(pod)
             }
@@ -149,7 +149,7 @@ impl NetworkKind {
                     policy: None,
                     external_id: None,
                 };
-                let role = AssumeRoleConfig { role, place: place(), signature: StsSignature::Acs3 };
+                let role = AssumeRoleConfig { role, sts_endpoint: place(), signature: StsSignature::Acs3 };
                 ProviderSpec::AssumeRole { source: "base".to_owned(), role: Box::new(role) }
             }
             Self::Chain => ProviderSpec::new(ChainConfig::default()),
@@ -296,7 +296,7 @@ async fn leaves_the_endpoint_free(times: usize, is_left_alone: bool, alone: Arc<
     let name = format!("http://{}", service.address);
     let known = service.services.endpoints();
     let known = known.into_iter().find(|known| known.name == name).expect("it was asked");
-    assert!(is_left_alone || !known.is_left_alone, "after {times} polls");
+    assert!(is_left_alone || !known.is_circuit_open, "after {times} polls");
     // One service at a time, so that these calls are quick.
     let _alone = alone.lock().await;
     let all = async {

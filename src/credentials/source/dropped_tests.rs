@@ -170,7 +170,7 @@ fn role() -> [Arc<CredentialSource>; 2] {
     let sts = crate::transport::Url::parse("http://127.0.0.1:9/").expect("a URL");
     let place = StsEndpointConfig { endpoint: Some(sts), ..StsEndpointConfig::default() };
     let base = Arc::new(steps());
-    let role = AssumeRoleConfig { role, place, signature: StsSignature::Acs3 };
+    let role = AssumeRoleConfig { role, sts_endpoint: place, signature: StsSignature::Acs3 };
     let role = CredentialSource::new("role", role.build(Arc::clone(&base), &Arc::default()));
     [base, Arc::new(role)]
 }

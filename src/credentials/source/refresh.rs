@@ -43,44 +43,44 @@ impl CredentialSource {
     ///
     /// # Errors
     /// The error of the provider.
-    pub(crate) async fn refresh(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
+    pub(crate) async fn refresh(&self, env: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
         let before = self.history().generation;
         let _flight = self.flight.lock().await;
         if self.history().generation != before
-            && let Ok(credentials) = self.get(edge.now())
+            && let Ok(credentials) = self.get(env.now())
         {
             return Ok(credentials);
         }
         let attempt = RefreshAttempt::begin(self);
         // Files that cannot be read now count as changed once they can.
-        let asked = WatchedState::capture(&*self.provider, edge, &self.files).await;
+        let asked = WatchedState::capture(&*self.provider, env, &self.files).await;
         let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
-        let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
+        let given = timeout(ATTEMPT_MAX, self.provider.provide(env)).await.unwrap_or_else(|_| {
             Err(ProvideError::Unavailable(format!("the source returned nothing within {ATTEMPT_MAX:?}")))
         });
-        let given = given.and_then(usable).and_then(|credentials| self.keep(credentials, edge.now()));
-        attempt.end(&given, asked, edge.now());
+        let given = given.and_then(usable).and_then(|credentials| self.keep(credentials, env.now()));
+        attempt.end(&given, asked, env.now());
         given.map(|given| given.credentials)
     }
 
     /// Refreshes the credentials before they expire, and whenever the state that the provider reads
     /// has changed. Never returns.
-    pub(crate) async fn follow(&self, edge: &dyn SourceEnv) {
-        let mut anchor = ClockReading::take(edge);
+    pub(crate) async fn follow(&self, env: &dyn SourceEnv) {
+        let mut anchor = ClockReading::take(env);
         loop {
             let wanted = tokio::select! {
-                () = sleep(self.next_wakeup(edge.now())) => false,
+                () = sleep(self.next_wakeup(env.now())) => false,
                 () = self.wanted.notified() => true,
             };
-            let moment = ClockReading::take(edge);
-            if moment.has_jumped_since(anchor) {
+            let reading = ClockReading::take(env);
+            if reading.has_jumped_since(anchor) {
                 warn!(source = self.name, "system clock jumped; re-evaluating credentials");
-                self.reset_after_clock_jump(moment);
+                self.reset_after_clock_jump(reading);
             }
-            anchor = moment;
-            let is_due = wanted || self.is_due(edge.now());
+            anchor = reading;
+            let is_due = wanted || self.is_due(env.now());
             // A refresh that is due anyway does not wait for a check of files.
-            let changed = !is_due && self.has_changed(edge).await;
+            let changed = !is_due && self.has_changed(env).await;
             if !is_due && !changed {
                 continue;
             }
@@ -89,9 +89,9 @@ impl CredentialSource {
             }
             let before = self.current.load_full();
             let is_first = before.is_none();
-            let failed = self.history().told.is_some();
+            let failed = self.history().last_logged.is_some();
             let asked_before = self.history().asked.clone();
-            let outcome = self.refresh(edge).await;
+            let outcome = self.refresh(env).await;
             let asked = self.history().asked.clone();
             let changed = asked_before.zip(asked).is_some_and(|(before, now)| before.differs_from(&now));
             let is_same = outcome
@@ -105,20 +105,20 @@ impl CredentialSource {
                     (true, false) => RefreshReason::First,
                     (false, false) => RefreshReason::Usual,
                 };
-                self.log_outcome(&outcome, kind, edge.now());
+                self.log_outcome(&outcome, kind, env.now());
             }
         }
     }
 
     /// Adapts to a jump of the clock. A failure may have been due to the wrong time, so a retry is
     /// due immediately. Refresh windows measured by the clock start again now.
-    fn reset_after_clock_jump(&self, moment: ClockReading) {
+    fn reset_after_clock_jump(&self, reading: ClockReading) {
         if let Some(snapshot) = self.current.load_full() {
-            self.renew_later(&snapshot.credentials, moment.wall);
+            self.renew_later(&snapshot.credentials, reading.wall);
         }
         let mut history = self.history();
-        if history.next.at(moment.monotonic).is_some() && history.failures > 0 {
-            history.next = NextAttempt::At(moment.monotonic);
+        if history.next.at(reading.monotonic).is_some() && history.failures > 0 {
+            history.next = NextAttempt::At(reading.monotonic);
         }
     }
 
@@ -139,7 +139,7 @@ impl CredentialSource {
         };
         let text = failure.to_string();
         let has_credentials = self.get(now).is_ok();
-        let known = self.history().told.replace(text.clone()).is_some_and(|known| known == text);
+        let known = self.history().last_logged.replace(text.clone()).is_some_and(|known| known == text);
         match failure {
             _ if known => debug!(source = self.name, error = text, "credential refresh still fails"),
             _ if has_credentials => error!(
@@ -182,11 +182,11 @@ impl CredentialSource {
     }
 
     /// Returns whether the state that the provider reads differs from that before the last attempt.
-    async fn has_changed(&self, edge: &dyn SourceEnv) -> bool {
+    async fn has_changed(&self, env: &dyn SourceEnv) -> bool {
         if self.history().asked.is_none() {
             return false;
         }
-        let Ok(now) = WatchedState::capture(&*self.provider, edge, &self.files).await else { return false };
+        let Ok(now) = WatchedState::capture(&*self.provider, env, &self.files).await else { return false };
         let history = self.history();
         history.asked.as_ref().zip(now).is_some_and(|(asked, now)| asked.differs_from(&now))
     }
@@ -246,8 +246,8 @@ fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
     let token = given.token.as_ref().map(Secret::expose);
     match validate::check_usable(&given.id, given.secret.expose(), token) {
         Ok(()) => Ok(given),
-        Err(insane) => Err(ProvideError::Unavailable(format!(
-            "{} returned invalid credentials: {insane}",
+        Err(invalid) => Err(ProvideError::Unavailable(format!(
+            "{} returned invalid credentials: {invalid}",
             given.provider
         ))),
     }

@@ -22,11 +22,11 @@ impl WatchedState {
     /// [`BlockingTimeout`] if the file system does not respond.
     pub(super) async fn capture(
         provider: &dyn Provide,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
         lane: &BlockingLane,
     ) -> Result<Option<Self>, BlockingTimeout> {
-        let fingerprint = provider.fingerprint(edge);
-        let paths = provider.files(edge);
+        let fingerprint = provider.fingerprint(env);
+        let paths = provider.files(env);
         if paths.is_empty() {
             return Ok(fingerprint.map(|_| Self { fingerprint, files: BTreeMap::new() }));
         }

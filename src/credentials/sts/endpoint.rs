@@ -38,11 +38,11 @@ pub(crate) struct SelectedEndpoint {
 impl StsEndpointConfig {
     /// Selects the endpoint. The configuration takes precedence over the environment, and both over
     /// the region of the upstream.
-    pub(crate) fn select(&self, edge: &dyn SourceEnv) -> Result<SelectedEndpoint, ProvideError> {
+    pub(crate) fn select(&self, env: &dyn SourceEnv) -> Result<SelectedEndpoint, ProvideError> {
         if let Some(endpoint) = &self.endpoint {
             return Ok(SelectedEndpoint { url: endpoint.clone(), setting: "sts_endpoint" });
         }
-        if let Some(text) = edge.variable(ENDPOINT) {
+        if let Some(text) = env.variable(ENDPOINT) {
             let text = if text.contains("://") { text } else { format!("https://{text}") };
             return Url::parse(&text)
                 .map(|url| SelectedEndpoint { url, setting: ENDPOINT })
@@ -50,7 +50,7 @@ impl StsEndpointConfig {
         }
         let region = match &self.region {
             Some(region) => Some(region.clone()),
-            None => match edge.variable(REGION) {
+            None => match env.variable(REGION) {
                 Some(text) => Some(
                     Region::parse(&text)
                         .map_err(|error| ProvideError::Refused(format!("{REGION}: {error}")))?,
@@ -58,7 +58,7 @@ impl StsEndpointConfig {
                 None => None,
             },
         };
-        let vpc = self.vpc || edge.is_true(VPC);
+        let vpc = self.vpc || env.is_true(VPC);
         let (host, setting) = match (region, &self.of_oss) {
             (Some(region), _) if self.region.is_some() => (name(&region, vpc), "sts_region"),
             (Some(region), _) => (name(&region, vpc), REGION),

@@ -45,7 +45,7 @@ pub(crate) enum StsSignature {
 
 /// A client of an STS endpoint.
 pub(super) struct StsClient {
-    place: StsEndpointConfig,
+    sts_endpoint: StsEndpointConfig,
     signature: StsSignature,
     client: ServiceClient,
     /// The number of seconds that the clock of STS is ahead of the local one. It is set once STS
@@ -70,12 +70,12 @@ enum CallAuthentication<'a> {
 
 impl StsClient {
     pub(super) fn new(
-        place: StsEndpointConfig,
+        sts_endpoint: StsEndpointConfig,
         signature: StsSignature,
         services: &Arc<CredentialServices>,
     ) -> Self {
         let client = ServiceClient::new(services);
-        Self { place, signature, client, ahead_s: AtomicI64::new(0) }
+        Self { sts_endpoint, signature, client, ahead_s: AtomicI64::new(0) }
     }
 
     /// Calls `AssumeRole`, signed by `signer`.
@@ -83,10 +83,10 @@ impl StsClient {
         &self,
         role: &AssumedRole,
         signer: &Credentials,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<StsCredentials, StsError> {
-        let call = StsCall::new("AssumeRole", role.fields(edge));
-        self.call(&call, CallAuthentication::Key(signer), edge).await
+        let call = StsCall::new("AssumeRole", role.fields(env));
+        self.call(&call, CallAuthentication::Key(signer), env).await
     }
 
     /// Calls `AssumeRoleWithOIDC` with an OIDC token.
@@ -94,12 +94,12 @@ impl StsClient {
         &self,
         role: &AssumedRole,
         token: OidcToken<'_>,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<StsCredentials, StsError> {
-        let mut fields = role.fields(edge);
+        let mut fields = role.fields(env);
         fields.push(("OIDCProviderArn", Zeroizing::new(token.provider_arn.to_owned())));
         fields.push(("OIDCToken", Zeroizing::new(token.token.expose().to_owned())));
-        self.call(&StsCall::new("AssumeRoleWithOIDC", fields), CallAuthentication::Nobody, edge).await
+        self.call(&StsCall::new("AssumeRoleWithOIDC", fields), CallAuthentication::Nobody, env).await
     }
 
     /// Calls `GetCallerIdentity` and returns the ARN of `signer`. For an assumed role it is the ARN
@@ -107,15 +107,15 @@ impl StsClient {
     pub(super) async fn caller(
         &self,
         signer: &Credentials,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<String, ProvideError> {
         let call = StsCall::new("GetCallerIdentity", Vec::new());
-        response::read_identity(&self.reply(&call, CallAuthentication::Key(signer), edge).await?)
+        response::read_identity(&self.exchange(&call, CallAuthentication::Key(signer), env).await?)
     }
 
     /// Returns a description of the endpoint for operators.
-    pub(super) fn explain(&self, edge: &dyn SourceEnv) -> String {
-        match self.place.select(edge) {
+    pub(super) fn explain(&self, env: &dyn SourceEnv) -> String {
+        match self.sts_endpoint.select(env) {
             Ok(SelectedEndpoint { url, setting }) => format!("STS at {url} ({setting})"),
             Err(why) => why.to_string(),
         }
@@ -125,31 +125,32 @@ impl StsClient {
         &self,
         call: &StsCall,
         who: CallAuthentication<'_>,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<StsCredentials, StsError> {
-        response::read(&self.reply(call, who, edge).await?)
+        response::read(&self.exchange(call, who, env).await?)
     }
 
     /// Makes a call. If STS rejects the local time, retries with the time of STS.
-    async fn reply(
+    async fn exchange(
         &self,
         call: &StsCall,
         who: CallAuthentication<'_>,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<StsReply, ProvideError> {
-        let SelectedEndpoint { url, .. } = self.place.select(edge)?;
-        let begun = edge.now();
-        let reply = self.attempt(call, &who, &url, edge).await?;
-        let server_time = response::server_time(&reply);
-        let ahead_s = ahead(server_time.as_deref(), &reply.headers, CallPeriod { begun, ended: edge.now() });
+        let SelectedEndpoint { url, .. } = self.sts_endpoint.select(env)?;
+        let begun = env.now();
+        let response = self.attempt(call, &who, &url, env).await?;
+        let server_time = response::server_time(&response);
+        let ahead_s =
+            ahead(server_time.as_deref(), &response.headers, CallPeriod { begun, ended: env.now() });
         if let Some(ahead_s) = ahead_s {
             self.client.clocks().record(&url.to_string(), ahead_s);
         }
-        let Some(ahead_s) = ahead_s.filter(|_| response::is_about_time(&reply)) else {
-            return Ok(StsReply { response: reply, url, ahead_s: None });
+        let Some(ahead_s) = ahead_s.filter(|_| response::is_about_time(&response)) else {
+            return Ok(StsReply { response, url, ahead_s: None });
         };
         self.ahead_s.store(ahead_s, Ordering::Relaxed);
-        let response = self.attempt(call, &who, &url, edge).await?;
+        let response = self.attempt(call, &who, &url, env).await?;
         Ok(StsReply { response, url, ahead_s: Some(ahead_s) })
     }
 
@@ -158,11 +159,11 @@ impl StsClient {
         call: &StsCall,
         who: &CallAuthentication<'_>,
         url: &Url,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<HttpResponse, ProvideError> {
-        let first = self.request(call, who, url, edge)?;
+        let first = self.request(call, who, url, env)?;
         // Each request has its own time and nonce.
-        let again = || self.request(call, who, url, edge).ok();
+        let again = || self.request(call, who, url, env).ok();
         self.client
             .send(first, again, TIMEOUTS)
             .await
@@ -174,9 +175,9 @@ impl StsClient {
         call: &StsCall,
         who: &CallAuthentication<'_>,
         url: &Url,
-        edge: &dyn SourceEnv,
+        env: &dyn SourceEnv,
     ) -> Result<HttpRequest, ProvideError> {
-        let now = Timestamp::from_unix_s(edge.now().unix_s() + self.ahead_s.load(Ordering::Relaxed));
+        let now = Timestamp::from_unix_s(env.now().unix_s() + self.ahead_s.load(Ordering::Relaxed));
         let nonce = format!("{:032x}", fastrand::u128(..));
         let stamp = CallStamp { at: &now.rfc3339(), nonce: &nonce };
         let (target, mut headers) = match (self.signature, who) {

@@ -96,7 +96,7 @@ impl StsCredentials {
             Timestamp::parse_rfc3339(&expiration).ok_or_else(|| unusable("an invalid expiration"))?;
         let id = access_key_id.expose().to_owned();
         validate::check_given(&id, access_key_secret.expose(), Some(security_token.expose()))
-            .map_err(|insane| unusable(&format!("invalid credentials: {insane}")))?;
+            .map_err(|invalid| unusable(&format!("invalid credentials: {invalid}")))?;
         Ok(Credentials {
             id,
             secret: access_key_secret,
@@ -108,22 +108,22 @@ impl StsCredentials {
 }
 
 /// Returns whether STS rejects the time of the call.
-pub(super) fn is_about_time(reply: &HttpResponse) -> bool {
-    reply.status >= 400 && {
-        let code = mistake(reply).code;
+pub(super) fn is_about_time(response: &HttpResponse) -> bool {
+    response.status >= 400 && {
+        let code = mistake(response).code;
         code.starts_with("InvalidTimeStamp") || code == "RequestTimeTooSkewed"
     }
 }
 
 /// Returns the time of the server from an error response, if present.
-pub(super) fn server_time(reply: &HttpResponse) -> Option<String> {
+pub(super) fn server_time(response: &HttpResponse) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct ServerTime {
         server_time: String,
     }
-    (reply.status >= 400)
-        .then(|| from_slice::<ServerTime>(&reply.body).ok())?
+    (response.status >= 400)
+        .then(|| from_slice::<ServerTime>(&response.body).ok())?
         .map(|document| document.server_time)
 }
 
@@ -132,11 +132,11 @@ const KEY_CODES: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "Sec
 const OIDC_TOKEN_EXPIRED: &str = "OIDCToken.Expired";
 
 /// Reads a response.
-pub(super) fn read(reply: &StsReply) -> Result<StsCredentials, StsError> {
-    let StsReply { response, url, .. } = reply;
+pub(super) fn read(sts_response: &StsReply) -> Result<StsCredentials, StsError> {
+    let StsReply { response, url, .. } = sts_response;
     if response.status == 200 {
         let read: Result<StsResponse, _> = from_slice(&response.body);
-        return read.map(|answer| answer.credentials).map_err(|error| {
+        return read.map(|document| document.credentials).map_err(|error| {
             let line = error.line();
             let column = error.column();
             ProvideError::Unavailable(format!(
@@ -145,20 +145,20 @@ pub(super) fn read(reply: &StsReply) -> Result<StsCredentials, StsError> {
             .into()
         });
     }
-    Err(refused(reply))
+    Err(refused(sts_response))
 }
 
 /// Reads the identity from a `GetCallerIdentity` response: `acs:ram::1:user/NAME`,
 /// `acs:ram::1:role/NAME` or `acs:ram::1:root`.
-pub(super) fn read_identity(reply: &StsReply) -> Result<String, ProvideError> {
+pub(super) fn read_identity(sts_response: &StsReply) -> Result<String, ProvideError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Identity {
         arn: String,
     }
-    let StsReply { response, url, .. } = reply;
+    let StsReply { response, url, .. } = sts_response;
     if response.status != 200 {
-        return Err(refused(reply).error);
+        return Err(refused(sts_response).error);
     }
     let identity: Identity = from_slice(&response.body)
         .map_err(|_| ProvideError::Unavailable(format!("STS at {url} returned 200, but no identity")))?;
@@ -171,8 +171,8 @@ pub(super) fn read_identity(reply: &StsReply) -> Result<String, ProvideError> {
     })
 }
 
-fn refused(reply: &StsReply) -> StsError {
-    let StsReply { response, url, ahead_s } = reply;
+fn refused(sts_response: &StsReply) -> StsError {
+    let StsReply { response, url, ahead_s } = sts_response;
     let StsErrorDocument { code, request_id } = mistake(response);
     let code = if code.is_empty() { "without a code".to_owned() } else { code };
     let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
@@ -189,8 +189,8 @@ fn refused(reply: &StsReply) -> StsError {
 
 /// Returns the code and the request id of an error response. Each is empty if missing or
 /// implausible.
-fn mistake(reply: &HttpResponse) -> StsErrorDocument {
-    let read: StsErrorDocument = from_slice(&reply.body).unwrap_or_default();
+fn mistake(response: &HttpResponse) -> StsErrorDocument {
+    let read: StsErrorDocument = from_slice(&response.body).unwrap_or_default();
     let word = |text: String| {
         let fits =
             text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));

@@ -59,9 +59,9 @@ impl From<AssumedRole> for AssumeRoleParams {
 }
 
 impl AssumedRole {
-    pub(super) fn fields(&self, edge: &dyn SourceEnv) -> Vec<(&'static str, Zeroizing<String>)> {
+    pub(super) fn fields(&self, env: &dyn SourceEnv) -> Vec<(&'static str, Zeroizing<String>)> {
         let host = || {
-            edge.variable("HOSTNAME")
+            env.variable("HOSTNAME")
                 .map_or_else(|| "oss-signing-proxy".to_owned(), |host| format!("ossp-{host}"))
         };
         let session = session_name(&self.session_name.clone().unwrap_or_else(host));

@@ -95,7 +95,7 @@ impl ActiveFaults {
     }
 
     /// Returns the identity of the service, in another region if a fault says so.
-    pub(in crate::emulator) fn place<'p>(&self, own: &'p ServiceIdentity) -> Cow<'p, ServiceIdentity> {
+    pub(in crate::emulator) fn identity<'p>(&self, own: &'p ServiceIdentity) -> Cow<'p, ServiceIdentity> {
         let other = self.0.iter().find_map(|fault| match fault {
             InjectedFault::OtherRegion(region) => Some(region),
             _ => None,
@@ -107,7 +107,7 @@ impl ActiveFaults {
     }
 
     /// Returns the signature failure to simulate, whether the signature is valid or not.
-    pub(in crate::emulator) fn pretence(&self) -> Option<SimulatedFailure> {
+    pub(in crate::emulator) fn simulated_failure(&self) -> Option<SimulatedFailure> {
         self.0.iter().find_map(|fault| match fault {
             InjectedFault::ExpiredToken => Some(SimulatedFailure::ExpiredToken),
             InjectedFault::UnknownKey => Some(SimulatedFailure::UnknownKey),
@@ -119,7 +119,7 @@ impl ActiveFaults {
     /// Builds the hyper response and applies the faults to it.
     pub(in crate::emulator) fn response(
         &self,
-        mut reply: OssResponse,
+        mut oss_response: OssResponse,
         exit: &ExitFlag,
     ) -> Response<OutgoingBody> {
         let mut end = BodyEnding::Whole;
@@ -127,29 +127,39 @@ impl ActiveFaults {
         for fault in &self.0 {
             match fault {
                 InjectedFault::CutBody { after_bytes } => {
-                    end = cut(&mut reply, *after_bytes, BodyEnding::Exit(exit.clone(), CloseMode::Fin));
+                    end =
+                        cut(&mut oss_response, *after_bytes, BodyEnding::Exit(exit.clone(), CloseMode::Fin));
                 }
                 InjectedFault::ResetBody { after_bytes } => {
-                    end = cut(&mut reply, *after_bytes, BodyEnding::Exit(exit.clone(), CloseMode::Reset));
+                    end = cut(
+                        &mut oss_response,
+                        *after_bytes,
+                        BodyEnding::Exit(exit.clone(), CloseMode::Reset),
+                    );
                 }
                 InjectedFault::CutChunks { after_bytes } => {
-                    reply.headers.remove(header::CONTENT_LENGTH);
-                    end = cut(&mut reply, *after_bytes, BodyEnding::Exit(exit.clone(), CloseMode::Fin));
+                    oss_response.headers.remove(header::CONTENT_LENGTH);
+                    end =
+                        cut(&mut oss_response, *after_bytes, BodyEnding::Exit(exit.clone(), CloseMode::Fin));
                 }
                 InjectedFault::ResetChunks { after_bytes } => {
-                    reply.headers.remove(header::CONTENT_LENGTH);
-                    end = cut(&mut reply, *after_bytes, BodyEnding::Exit(exit.clone(), CloseMode::Reset));
+                    oss_response.headers.remove(header::CONTENT_LENGTH);
+                    end = cut(
+                        &mut oss_response,
+                        *after_bytes,
+                        BodyEnding::Exit(exit.clone(), CloseMode::Reset),
+                    );
                 }
                 InjectedFault::HangBody { after_bytes } => {
-                    end = cut(&mut reply, *after_bytes, BodyEnding::Never)
+                    end = cut(&mut oss_response, *after_bytes, BodyEnding::Never)
                 }
                 InjectedFault::ShortBody { missing_bytes } => {
-                    let announced = (reply.body.len() + missing_bytes).to_string();
-                    reply = reply.with("content-length", announced);
+                    let announced = (oss_response.body.len() + missing_bytes).to_string();
+                    oss_response = oss_response.with("content-length", announced);
                     end = BodyEnding::Exit(exit.clone(), CloseMode::Fin);
                 }
                 InjectedFault::Chunked => {
-                    reply.headers.remove(header::CONTENT_LENGTH);
+                    oss_response.headers.remove(header::CONTENT_LENGTH);
                     end = if matches!(end, BodyEnding::Whole) { BodyEnding::Chunked } else { end };
                 }
                 InjectedFault::CloseAfter => end = BodyEnding::WholeThenExit(exit.clone()),
@@ -159,9 +169,9 @@ impl ActiveFaults {
                 _ => {}
             }
         }
-        let mut response = Response::new(OutgoingBody::new(reply.body, end, pace));
-        *response.status_mut() = reply.status;
-        *response.headers_mut() = reply.headers;
+        let mut response = Response::new(OutgoingBody::new(oss_response.body, end, pace));
+        *response.status_mut() = oss_response.status;
+        *response.headers_mut() = oss_response.headers;
         response
     }
 
@@ -170,7 +180,7 @@ impl ActiveFaults {
     }
 }
 
-fn cut(reply: &mut OssResponse, after_bytes: usize, end: BodyEnding) -> BodyEnding {
-    reply.body.truncate(after_bytes);
+fn cut(oss_response: &mut OssResponse, after_bytes: usize, end: BodyEnding) -> BodyEnding {
+    oss_response.body.truncate(after_bytes);
     end
 }

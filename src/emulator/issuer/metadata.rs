@@ -44,7 +44,7 @@ impl IssuerShared {
             .or_else(|| path.rsplit_once("/Ram/security-credentials/"));
         match wanted {
             Some((_, "")) => Ok(role),
-            Some((_, name)) if name == role => Ok(self.triple()),
+            Some((_, name)) if name == role => Ok(self.credentials_document()),
             Some(_) | None => Err(missing),
         }
     }
@@ -56,10 +56,10 @@ impl IssuerShared {
         if self.state.lock().authorization.as_deref().is_some_and(|wanted| given != Some(wanted)) {
             return Err(IssuerRejection(StatusCode::UNAUTHORIZED, "Unauthorized", "unauthorized"));
         }
-        Ok(self.triple())
+        Ok(self.credentials_document())
     }
 
-    fn triple(&self) -> String {
+    fn credentials_document(&self) -> String {
         let mut given = self.issue(Duration::from_secs(6 * 60 * 60)).json();
         given["Code"] = "Success".into();
         given["LastUpdated"] = self.oss.now().rfc3339().into();

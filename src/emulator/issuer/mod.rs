@@ -54,9 +54,9 @@ struct IssuerState {
     /// Valid tokens of service accounts.
     tokens: Vec<String>,
     /// Error responses for the next calls, one each.
-    mishaps: Vec<(StatusCode, &'static str)>,
+    faults: Vec<(StatusCode, &'static str)>,
     /// The lifetime of issued credentials, overriding the requested one.
-    life: Option<Duration>,
+    lifetime: Option<Duration>,
     /// The offset of the issuer's clock, in seconds.
     ahead_s: i64,
     calls: Vec<IssuerCall>,
@@ -72,7 +72,7 @@ struct IssuerState {
     metadata_tokens: u32,
     /// The `Authorization` value that the credentials URI requires.
     authorization: Option<String>,
-    trouble: IssuerFault,
+    fault: IssuerFault,
     last_ends: Option<Timestamp>,
     in_flight: usize,
     in_flight_max: usize,
@@ -147,12 +147,12 @@ impl CredentialIssuer {
 
     /// Rejects the next `times` calls with this status and code.
     pub fn fail(&self, times: usize, status: StatusCode, code: &'static str) {
-        self.shared.state.lock().mishaps.extend(std::iter::repeat_n((status, code), times));
+        self.shared.state.lock().faults.extend(std::iter::repeat_n((status, code), times));
     }
 
     /// Sets the lifetime of issued credentials, overriding the requested one.
-    pub fn life(&self, life: Duration) {
-        self.shared.state.lock().life = Some(life);
+    pub fn set_lifetime(&self, lifetime: Duration) {
+        self.shared.state.lock().lifetime = Some(lifetime);
     }
 
     /// Sets the clock ahead of that of OSS, or behind it if negative.
@@ -178,8 +178,8 @@ impl CredentialIssuer {
     }
 
     /// Replaces the current fault.
-    pub fn trouble(&self, trouble: IssuerFault) {
-        self.shared.state.lock().trouble = trouble;
+    pub fn set_fault(&self, fault: IssuerFault) {
+        self.shared.state.lock().fault = fault;
     }
 
     /// Returns the expiration of the credentials issued last.
@@ -266,15 +266,15 @@ impl IssuerShared {
     ) -> Result<Response<Full<Bytes>>, DeadConnection> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let trouble = {
+        let fault = {
             let mut state = self.state.lock();
             state.in_flight += 1;
             state.in_flight_max = state.in_flight_max.max(state.in_flight);
-            state.trouble
+            state.fault
         };
-        tokio::time::sleep(trouble.delay).await;
+        tokio::time::sleep(fault.delay).await;
         self.state.lock().in_flight -= 1;
-        if trouble.dead {
+        if fault.dead {
             return Err(DeadConnection);
         }
         let path = head.uri.path();
@@ -307,11 +307,11 @@ impl IssuerShared {
     fn note(&self, call: IssuerCall) -> Result<(), IssuerRejection> {
         let mut state = self.state.lock();
         state.calls.push(call);
-        if !state.mishaps.is_empty() {
-            let (status, code) = state.mishaps.remove(0);
+        if !state.faults.is_empty() {
+            let (status, code) = state.faults.remove(0);
             return Err(IssuerRejection(status, code, "a fault is injected"));
         }
-        if state.trouble.every_second && state.calls.len().is_multiple_of(2) {
+        if state.fault.every_second && state.calls.len().is_multiple_of(2) {
             return Err(IssuerRejection(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
@@ -323,19 +323,19 @@ impl IssuerShared {
 
     /// Issues temporary credentials and registers them with OSS.
     fn issue(&self, usual: Duration) -> IssuedCredentials {
-        let (number, life) = {
+        let (number, lifetime) = {
             let mut state = self.state.lock();
             state.issued += 1;
-            (state.issued, state.life.unwrap_or(usual))
+            (state.issued, state.lifetime.unwrap_or(usual))
         };
         let (id, secret, token) = (
             format!("STS.issued{number}"),
             format!("issued-secret-{number}"),
             format!("issued+token/{number}=="),
         );
-        let expires = self.oss.now() + life;
+        let expires = self.oss.now() + lifetime;
         self.state.lock().last_ends = Some(expires);
-        self.oss.add_account(EmulatedAccount::triple(&id, &secret, &token).until(expires));
+        self.oss.add_account(EmulatedAccount::temporary(&id, &secret, &token).until(expires));
         IssuedCredentials { id, secret: Secret::new(secret), token: Secret::new(token), expires }
     }
 }

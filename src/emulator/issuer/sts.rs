@@ -96,12 +96,12 @@ impl IssuerShared {
         let issued = self.issue(std::time::Duration::from_secs(asked));
         let arn = format!("{}/{session}", get("RoleArn").replace(":role/", ":assumed-role/"));
         self.state.lock().arns.insert(issued.id.clone(), arn);
-        let answer = json!({
+        let document = json!({
             "RequestId": "STS-REQUEST-1",
             "AssumedRoleUser": {"Arn": get("RoleArn"), "AssumedRoleId": format!("1:{session}")},
             "Credentials": issued.json(),
         });
-        Ok(answer.to_string())
+        Ok(document.to_string())
     }
 
     /// Verifies an ACS3 signature and returns the access key ID.

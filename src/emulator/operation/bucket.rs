@@ -35,7 +35,7 @@ pub(super) fn list_all(context: OperationContext<'_>) -> Result<OssResponse, Oss
     document.open("Buckets");
     for (bucket, contents) in page {
         document.open("Bucket");
-        facts(&mut document, &context, bucket.as_str(), contents);
+        write_bucket_info(&mut document, &context, bucket.as_str(), contents);
         document.close("Bucket");
     }
     document.close("Buckets");
@@ -44,7 +44,7 @@ pub(super) fn list_all(context: OperationContext<'_>) -> Result<OssResponse, Oss
 
 /// Handles HeadBucket: checks that the bucket exists.
 pub(super) fn head(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    context.place().map(|_| OssResponse::ok())
+    context.locate().map(|_| OssResponse::ok())
 }
 
 /// Handles PutBucket. Creating an existing bucket again succeeds.
@@ -61,7 +61,7 @@ pub(super) fn create(context: OperationContext<'_>) -> Result<OssResponse, OssEr
 
 /// Handles DeleteBucket.
 pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (bucket, contents, _) = context.place()?;
+    let (bucket, contents, _) = context.locate()?;
     if !contents.objects.is_empty() || !contents.uploads.is_empty() {
         return Err(OssError::new(
             StatusCode::CONFLICT,
@@ -77,17 +77,17 @@ pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, O
 /// Handles GetBucketLocation.
 pub(super) fn location(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let mut document = XmlDocument::new("LocationConstraint");
-    document.text_only(&format!("oss-{}", context.place.region));
+    document.text_only(&format!("oss-{}", context.identity.region));
     Ok(OssResponse::xml(document.finish()))
 }
 
 /// Handles GetBucketInfo.
 pub(super) fn info(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (bucket, _, _) = context.place()?;
+    let (bucket, _, _) = context.locate()?;
     let contents = &context.store.buckets[bucket];
     let mut document = XmlDocument::new("BucketInfo");
     document.open("Bucket");
-    facts(&mut document, &context, bucket.as_str(), contents);
+    write_bucket_info(&mut document, &context, bucket.as_str(), contents);
     document.owner();
     document.open("AccessControlList");
     document.text("Grant", contents.acl);
@@ -107,7 +107,7 @@ pub(super) fn info(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
 /// Handles GetBucketStat.
 pub(super) fn stat(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let now = context.now.unix_s();
-    let (_, contents, _) = context.place()?;
+    let (_, contents, _) = context.locate()?;
     let bytes: usize = contents.objects.values().map(|object| object.data.len()).sum();
     let parts = contents.uploads.values().map(|upload| upload.parts.len()).sum();
     let mut document = XmlDocument::new("BucketStat");
@@ -128,7 +128,7 @@ pub(super) fn stat(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
 
 /// Handles DescribeRegions. The emulator has a single region.
 pub(super) fn regions(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let region = context.place.region.as_str();
+    let region = context.identity.region.as_str();
     if context
         .query()
         .get("regions")
@@ -148,21 +148,26 @@ pub(super) fn regions(context: OperationContext<'_>) -> Result<OssResponse, OssE
 
 /// Handles GetBucketAcl.
 pub(super) fn get_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, _) = context.place()?;
+    let (_, contents, _) = context.locate()?;
     Ok(object::acl_document(contents.acl))
 }
 
 /// Handles PutBucketAcl.
 pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let acl = object_metadata::bucket_acl(context.request.header("x-oss-acl").unwrap_or(PRIVATE))?;
-    let (_, contents, _) = context.place()?;
+    let (_, contents, _) = context.locate()?;
     contents.acl = acl;
     Ok(OssResponse::ok())
 }
 
 /// Writes the elements common to ListBuckets and GetBucketInfo.
-fn facts(document: &mut XmlDocument, context: &OperationContext<'_>, name: &str, contents: &BucketContents) {
-    let region = context.place.region.as_str();
+fn write_bucket_info(
+    document: &mut XmlDocument,
+    context: &OperationContext<'_>,
+    name: &str,
+    contents: &BucketContents,
+) {
+    let region = context.identity.region.as_str();
     document.text("Name", name);
     document.text("Location", format!("oss-{region}"));
     document.text("Region", region);

@@ -39,7 +39,7 @@ pub(super) fn plan(request: &OssRequest) -> Option<Result<OperationPlan, OssErro
 
 fn get(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let setting = named(context.request).ok_or_else(OssError::not_implemented)?;
-    let (bucket, contents, _) = context.place()?;
+    let (bucket, contents, _) = context.locate()?;
     let document = match (contents.settings.get(setting.name), &setting.unset) {
         (Some(document), _) => document.clone(),
         (None, UnsetBehavior::Absent(code, message)) => {
@@ -52,9 +52,9 @@ fn get(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
         }
     };
     let kind = if setting.name == "policy" { "application/json" } else { "application/xml" };
-    let mut reply = OssResponse::ok().with("content-type", kind);
-    reply.body = document;
-    Ok(reply)
+    let mut response = OssResponse::ok().with("content-type", kind);
+    response.body = document;
+    Ok(response)
 }
 
 fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
@@ -71,14 +71,14 @@ fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     } else {
         xml::read(&document)?;
     }
-    let (_, contents, _) = context.place()?;
+    let (_, contents, _) = context.locate()?;
     contents.settings.insert(setting.name, document);
     Ok(OssResponse::ok())
 }
 
 fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let setting = named(context.request).ok_or_else(OssError::not_implemented)?;
-    let (_, contents, _) = context.place()?;
+    let (_, contents, _) = context.locate()?;
     contents.settings.remove(setting.name);
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }

@@ -29,11 +29,11 @@ pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, O
     }
     let copy =
         StoredObject { traits, modified: now, kind: ObjectKind::Normal, is_restored: false, ..*source };
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     check_overwrite(request, contents, key)?;
-    let reply = result("CopyObjectResult", &copy).with("x-oss-hash-crc64ecma", copy.crc.to_string());
+    let response = result("CopyObjectResult", &copy).with("x-oss-hash-crc64ecma", copy.crc.to_string());
     contents.objects.insert(key.to_vec(), copy);
-    Ok(reply)
+    Ok(response)
 }
 
 /// Handles UploadPartCopy.

@@ -34,7 +34,7 @@ struct ListPage<'a> {
 pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let query = context.query();
     let names = KeyEncoding::asked(&context)?;
-    let (bucket, contents, _) = context.place()?;
+    let (bucket, contents, _) = context.locate()?;
     let marker = query.bytes("marker").unwrap_or_default();
     let ask = ListParameters::read(query, marker)?;
     let page = ask.page(&contents.objects);
@@ -54,7 +54,7 @@ pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, Os
 pub(super) fn second(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let query = context.query();
     let names = KeyEncoding::asked(&context)?;
-    let (bucket, contents, _) = context.place()?;
+    let (bucket, contents, _) = context.locate()?;
     let token = query.get("continuation-token").filter(|token| !token.is_empty());
     let resumed = token.map(|token| mixed::decode_vec(token).map_err(|_| bad_token())).transpose()?;
     let start = query.bytes("start-after").unwrap_or_default();

@@ -50,7 +50,7 @@ enum PublicAccess {
 #[derive(Debug)]
 pub(super) struct OperationContext<'a> {
     pub(super) request: &'a OssRequest,
-    pub(super) place: &'a ServiceIdentity,
+    pub(super) identity: &'a ServiceIdentity,
     pub(super) store: &'a mut ObjectStore,
     pub(super) now: Timestamp,
     pub(super) payload: SummedBody,
@@ -180,7 +180,7 @@ impl<'a> OperationContext<'a> {
 
     /// Returns the bucket, its contents and the key. The key is empty for an operation on the
     /// bucket itself.
-    fn place(&mut self) -> Result<(&'a Bucket, &mut BucketContents, &'a [u8]), OssError> {
+    fn locate(&mut self) -> Result<(&'a Bucket, &mut BucketContents, &'a [u8]), OssError> {
         let request = self.request;
         let bucket = self.bucket()?;
         let key = match &request.target {

@@ -16,7 +16,7 @@ pub(super) fn run(mut context: OperationContext<'_>) -> Result<OssResponse, OssE
     if keys.is_empty() || keys.len() > KEYS_MAX {
         return Err(OssError::malformed_xml());
     }
-    let (_, contents, _) = context.place()?;
+    let (_, contents, _) = context.locate()?;
     for key in &keys {
         contents.objects.remove(key.as_bytes());
     }

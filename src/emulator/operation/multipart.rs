@@ -23,7 +23,7 @@ pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse,
     let request = context.request;
     let now = context.now;
     let id = format!("{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..));
-    let (bucket, contents, key) = context.place()?;
+    let (bucket, contents, key) = context.locate()?;
     check_overwrite(request, contents, key)?;
     let upload = MultipartUpload {
         key: key.to_vec(),
@@ -56,7 +56,7 @@ pub(super) fn complete(mut context: OperationContext<'_>) -> Result<OssResponse,
     let names = KeyEncoding::asked(&context)?;
     let request = context.request;
     let now = context.now;
-    let region = context.place.region.clone();
+    let region = context.identity.region.clone();
     let listed = match request.header("x-oss-complete-all") {
         Some(text) if text.eq_ignore_ascii_case("yes") => None,
         Some(_) => return Err(OssError::argument("The x-oss-complete-all header must be yes.")),
@@ -71,7 +71,7 @@ pub(super) fn complete(mut context: OperationContext<'_>) -> Result<OssResponse,
     object.traits = upload.traits.clone();
     object.modified = now;
     let id = request.query.get("uploadId").unwrap_or("");
-    let (bucket, contents, key) = context.place()?;
+    let (bucket, contents, key) = context.locate()?;
     check_overwrite(request, contents, key)?;
     contents.uploads.remove(id);
     let mut document = XmlDocument::new("CompleteMultipartUploadResult");
@@ -80,16 +80,16 @@ pub(super) fn complete(mut context: OperationContext<'_>) -> Result<OssResponse,
     document.text("Bucket", bucket.as_str());
     document.name("Key", key, names);
     document.text("ETag", &object.etag);
-    let reply = super::object::sums(OssResponse::xml(document.finish()), &object);
+    let response = super::object::sums(OssResponse::xml(document.finish()), &object);
     contents.objects.insert(key.to_vec(), object);
-    Ok(reply)
+    Ok(response)
 }
 
 /// Handles AbortMultipartUpload.
 pub(super) fn abort(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     upload(&mut context)?;
     let id = context.query().get("uploadId").unwrap_or("");
-    let (_, contents, _) = context.place()?;
+    let (_, contents, _) = context.locate()?;
     contents.uploads.remove(id);
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
@@ -97,7 +97,7 @@ pub(super) fn abort(mut context: OperationContext<'_>) -> Result<OssResponse, Os
 /// Returns the upload that a request names. Its key must be that of the request.
 pub(super) fn upload<'c>(context: &'c mut OperationContext<'_>) -> Result<&'c mut MultipartUpload, OssError> {
     let id = context.query().get("uploadId").unwrap_or("");
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     let upload = contents.uploads.get_mut(id).filter(|upload| upload.key == key);
     upload.ok_or_else(|| {
         OssError::new(

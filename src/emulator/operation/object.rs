@@ -19,44 +19,44 @@ pub(super) fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssE
     let now = context.now;
     let request = context.request;
     let payload = std::mem::take(&mut context.payload);
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     check_overwrite(request, contents, key)?;
     let object = StoredObject::new(payload, object_metadata::read(request)?, now);
-    let reply = sums(OssResponse::ok(), &object);
+    let response = sums(OssResponse::ok(), &object);
     contents.objects.insert(key.to_vec(), object);
-    Ok(reply)
+    Ok(response)
 }
 
 /// Handles GetObject and HeadObject. The body of a HEAD response is removed later.
 pub(super) fn get(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let request = context.request;
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     let object = resolved(contents, key)?;
     if ConditionHeaders::READ.judge(request, object)? == ConditionResult::NotModified {
         return Ok(OssResponse::new(StatusCode::NOT_MODIFIED)
             .with("etag", &object.etag)
             .with("last-modified", object.modified.http_date()));
     }
-    let mut reply = describe(object);
+    let mut response = describe(object);
     if request.method == Method::GET && object.is_archived() && !object.is_restored {
         let message = "The operation is not valid for the object's state";
         return Err(OssError::forbidden("InvalidObjectState", message));
     }
-    reply.body = object.data.clone();
+    response.body = object.data.clone();
     if let Some(range) = range::asked(request, object.data.len())? {
-        reply.status = StatusCode::PARTIAL_CONTENT;
-        let told = format!("bytes {}-{}/{}", range.start, range.end - 1, object.data.len());
-        reply.headers.remove("content-md5");
-        reply.body = object.data.slice(range);
-        reply = reply.with("content-range", told);
+        response.status = StatusCode::PARTIAL_CONTENT;
+        let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, object.data.len());
+        response.headers.remove("content-md5");
+        response.body = object.data.slice(range);
+        response = response.with("content-range", content_range);
     }
-    overrides(request, &mut reply.headers);
-    Ok(reply)
+    overrides(request, &mut response.headers);
+    Ok(response)
 }
 
 /// Handles GetObjectMeta.
 pub(super) fn meta(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     let object = contents.object(key)?;
     let length = object.data.len().to_string();
     Ok(OssResponse::ok()
@@ -68,7 +68,7 @@ pub(super) fn meta(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
 
 /// Handles DeleteObject. Deleting a missing object succeeds.
 pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     contents.objects.remove(key);
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
@@ -80,7 +80,7 @@ pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, O
     let position = request.query.get("position").and_then(|text| text.parse::<usize>().ok());
     let position = position.ok_or_else(|| OssError::argument("The position is missing or invalid."))?;
     let payload = std::mem::take(&mut context.payload);
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     let old = contents.objects.get(key);
     if old.is_some_and(|object| object.kind != ObjectKind::Appendable) {
         return Err(conflict("ObjectNotAppendable", "The object is not appendable"));
@@ -97,21 +97,21 @@ pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, O
     object.kind = ObjectKind::Appendable;
     object.md5 = None;
     let next = object.data.len().to_string();
-    let reply = sums(OssResponse::ok().with("x-oss-next-append-position", next), &object);
+    let response = sums(OssResponse::ok().with("x-oss-next-append-position", next), &object);
     contents.objects.insert(key.to_vec(), object);
-    Ok(reply)
+    Ok(response)
 }
 
 /// Handles GetObjectAcl.
 pub(super) fn get_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     Ok(acl_document(contents.object(key)?.traits.acl))
 }
 
 /// Handles PutObjectAcl.
 pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let acl = object_metadata::object_acl(context.request.header("x-oss-object-acl").unwrap_or("default"))?;
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     contents.object_mut(key)?.traits.acl = acl;
     Ok(OssResponse::ok())
 }
@@ -132,27 +132,27 @@ pub(super) fn modified(at: Timestamp) -> String {
 }
 
 /// Adds the checksums of an object to a response.
-pub(super) fn sums(mut reply: OssResponse, object: &StoredObject) -> OssResponse {
+pub(super) fn sums(mut response: OssResponse, object: &StoredObject) -> OssResponse {
     if let Some(md5) = object.md5_base64() {
-        reply = reply.with("content-md5", md5);
+        response = response.with("content-md5", md5);
     }
-    reply.with("etag", &object.etag).with("x-oss-hash-crc64ecma", object.crc.to_string())
+    response.with("etag", &object.etag).with("x-oss-hash-crc64ecma", object.crc.to_string())
 }
 
 /// Returns the headers for reading an object.
 fn describe(object: &StoredObject) -> OssResponse {
-    let mut reply = OssResponse::ok();
-    reply.headers = object.traits.headers.clone();
-    if !reply.headers.contains_key(header::CONTENT_TYPE) {
-        reply = reply.with("content-type", "application/octet-stream");
+    let mut response = OssResponse::ok();
+    response.headers = object.traits.headers.clone();
+    if !response.headers.contains_key(header::CONTENT_TYPE) {
+        response = response.with("content-type", "application/octet-stream");
     }
     if !object.traits.tags.is_empty() {
-        reply = reply.with("x-oss-tagging-count", object.traits.tags.len().to_string());
+        response = response.with("x-oss-tagging-count", object.traits.tags.len().to_string());
     }
     if object.is_restored {
-        reply = reply.with("x-oss-restore", "ongoing-request=\"false\"");
+        response = response.with("x-oss-restore", "ongoing-request=\"false\"");
     }
-    sums(reply, object)
+    sums(response, object)
         .with("accept-ranges", "bytes")
         .with("last-modified", object.modified.http_date())
         .with("x-oss-object-type", object.kind.as_str())

@@ -19,8 +19,8 @@ pub(super) fn read(request: &OssRequest) -> Result<ObjectMetadata, OssError> {
 
 /// Returns the headers that are stored with the object.
 pub(super) fn headers(request: &OssRequest) -> HeaderMap {
-    let kept = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
-    let all = request.headers.iter().filter(|(name, _)| kept(name));
+    let is_stored = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
+    let all = request.headers.iter().filter(|(name, _)| is_stored(name));
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 

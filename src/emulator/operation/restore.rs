@@ -12,7 +12,7 @@ pub(super) fn restore(mut context: OperationContext<'_>) -> Result<OssResponse, 
     if !context.payload.data.is_empty() {
         xml::read(&context.payload.data)?;
     }
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     let object = contents.object_mut(key)?;
     if !object.is_archived() {
         let message = "The operation is not supported for this resource";

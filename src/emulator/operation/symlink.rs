@@ -15,20 +15,20 @@ pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssRespon
     let now = context.now;
     let target = request.headers.get("x-oss-symlink-target").filter(|target| !target.is_empty());
     let target = target.ok_or_else(|| OssError::argument("The x-oss-symlink-target header is missing."))?;
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     check_overwrite(request, contents, key)?;
     let mut object =
         StoredObject::new(SummedBody::new(bytes::Bytes::new()), object_metadata::read(request)?, now);
     object.kind = ObjectKind::Symlink;
     object.link = Some(target.clone());
-    let reply = OssResponse::ok().with("etag", &object.etag);
+    let response = OssResponse::ok().with("etag", &object.etag);
     contents.objects.insert(key.to_vec(), object);
-    Ok(reply)
+    Ok(response)
 }
 
 /// Handles GetSymlink.
 pub(super) fn get_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     let object = contents.object(key)?;
     let Some(target) = &object.link else {
         return Err(OssError::new(StatusCode::BAD_REQUEST, "NotSymlink", "The object is not a symlink."));

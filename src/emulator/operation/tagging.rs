@@ -14,14 +14,14 @@ pub(super) fn put_tags(mut context: OperationContext<'_>) -> Result<OssResponse,
         elements.iter().filter(move |element| element.path == path).map(|element| element.text.clone())
     };
     let tags: Vec<_> = texts("Tagging/TagSet/Tag/Key").zip(texts("Tagging/TagSet/Tag/Value")).collect();
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     contents.object_mut(key)?.traits.tags = tags;
     Ok(OssResponse::ok())
 }
 
 /// Handles GetObjectTagging.
 pub(super) fn get_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     let mut document = XmlDocument::new("Tagging");
     document.open("TagSet");
     for (name, value) in &contents.object(key)?.traits.tags {
@@ -36,7 +36,7 @@ pub(super) fn get_tags(mut context: OperationContext<'_>) -> Result<OssResponse,
 
 /// Handles DeleteObjectTagging.
 pub(super) fn delete_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
+    let (_, contents, key) = context.locate()?;
     contents.object_mut(key)?.traits.tags.clear();
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }

@@ -38,7 +38,7 @@ pub(super) fn list_parts(mut context: OperationContext<'_>) -> Result<OssRespons
     let query = context.query();
     let most = list::max_keys(Some(query.get("max-parts").unwrap_or("1000")))?;
     let marker = query.get("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let (bucket, _, key) = context.place()?;
+    let (bucket, _, key) = context.locate()?;
     let upload = upload(&mut context)?;
     let mut found = upload.parts.range((Bound::Excluded(marker), Bound::Unbounded));
     let page: Vec<_> = found.by_ref().take(most).collect();
@@ -75,7 +75,7 @@ pub(super) fn list_uploads(mut context: OperationContext<'_>) -> Result<OssRespo
         id_marker: query.get("upload-id-marker").unwrap_or(""),
         most: list::max_keys(Some(query.get("max-uploads").unwrap_or("1000")))?,
     };
-    let (bucket, contents, _) = context.place()?;
+    let (bucket, contents, _) = context.locate()?;
     let page = ask.page(contents);
     let mut document = XmlDocument::new("ListMultipartUploadsResult");
     names.write(&mut document);

@@ -48,7 +48,7 @@ fn a_connection_ends_before_its_head_is_read() {
         let mut wire = connect(&oss);
         wire.write_all(b"GET /a HT").expect("sent");
         assert_eq!(end(&mut wire), seen);
-        assert_eq!((oss.journal.connections(), oss.journal.count()), (1, 0));
+        assert_eq!((oss.recorder.connections(), oss.recorder.count()), (1, 0));
         assert_eq!(get("/a").send(&oss).status, 200);
     }
 }
@@ -63,7 +63,7 @@ fn a_connection_ends_after_the_head_and_before_the_body() {
         let mut wire = connect(&oss);
         wire.write_all(&ask("PUT", "/a").header("Content-Length", "100000").signed().bytes()).expect("sent");
         assert_eq!(end(&mut wire), seen);
-        let received = oss.journal.last().expect("the head");
+        let received = oss.recorder.last().expect("the head");
         assert_eq!((received.body_bytes, received.body), (0, BodyArrival::Open));
         assert_eq!(oss.service.object(&photos(), b"a"), None);
     }
@@ -145,7 +145,7 @@ fn an_upload_is_read_no_further() {
     // Far more than the buffers of both ends can hold.
     let stopped = (0..100).find_map(|_| wire.write_all(&piece).err()).expect("nobody reads");
     assert!(matches!(stopped.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stopped}");
-    let received = oss.journal.last().expect("the upload");
+    let received = oss.recorder.last().expect("the upload");
     assert!((10..1_000_000).contains(&received.body_bytes), "{received:?}");
     assert_eq!(received.body, BodyArrival::Open);
     assert_eq!(oss.service.object(&photos(), b"b"), None);
@@ -161,7 +161,7 @@ fn an_upload_is_refused_while_it_comes() {
     let answer = read(&mut wire);
     assert_eq!(answer.refusal(), (403, "AccessDenied".to_owned()));
     assert_eq!(answer.header("connection"), Some("close"));
-    let received = oss.journal.last().expect("the upload");
+    let received = oss.recorder.last().expect("the upload");
     assert_eq!((received.body_bytes, received.body), (1000, BodyArrival::Open));
     assert_eq!(oss.service.object(&photos(), b"a"), None);
     assert_eq!(put("/a", "x").send(&oss).status, 200);

@@ -95,10 +95,10 @@ fn a_forgotten_body_is_still_counted() {
 fn the_journal_tells_what_came_over_the_wire() {
     let oss = start();
     get("/a%2fb//../+?x=%7E&acl").header("X-Odd", b"\xe9").send(&oss);
-    let last = oss.journal.last().expect("a request");
+    let last = oss.recorder.last().expect("a request");
     assert_eq!((last.method.as_str(), last.target.as_str()), ("GET", "/a%2fb//../+?x=%7E&acl"));
     assert_eq!(last.headers["x-odd"].as_bytes(), b"\xe9");
-    assert_eq!((oss.journal.count(), oss.journal.connections(), last.connection), (1, 1, 1));
+    assert_eq!((oss.recorder.count(), oss.recorder.connections(), last.connection), (1, 1, 1));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_right_signature_is_refused_as_was_asked() {
 #[test]
 fn a_wrong_signature_echoes_the_security_token_in_every_form() {
     let token = "planted+token/value==";
-    let oss = start_with(EmulatedAccount::triple("ak", "sk", token));
+    let oss = start_with(EmulatedAccount::temporary("ak", "sk", token));
     let asked = |method| ask(method, "/a").header("x-oss-security-token", token);
     oss.faults.next(2, InjectedFault::WrongSignature);
     let refused = asked("GET").send(&oss);
@@ -59,7 +59,7 @@ fn a_wrong_signature_echoes_the_security_token_in_every_form() {
 
 #[test]
 fn a_wrong_v4_signature_echoes_the_canonical_request() {
-    let oss = start_with(EmulatedAccount::triple("ak", "sk", "planted-token"));
+    let oss = start_with(EmulatedAccount::temporary("ak", "sk", "planted-token"));
     let refused = get("/a")
         .header("x-oss-date", NOW.iso_basic())
         .header("x-oss-content-sha256", "UNSIGNED-PAYLOAD")

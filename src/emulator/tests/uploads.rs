@@ -19,8 +19,8 @@ fn a_body_that_ends_early_stores_nothing() {
         let answer = read(&mut wire);
         assert_eq!(answer.status, 0, "{answer:?}");
         assert_eq!(oss.service.object(&photos(), b"a"), None);
-        assert_eq!(oss.journal.broken_bodies(), 1);
-        let received = oss.journal.last().expect("the upload");
+        assert_eq!(oss.recorder.broken_bodies(), 1);
+        let received = oss.recorder.last().expect("the upload");
         assert_eq!((received.body_bytes, received.body), (5, BodyArrival::Broken));
     }
 }
@@ -52,9 +52,9 @@ fn the_journal_tells_how_far_each_body_came() {
     chunked.send(&oss);
     get("/a").send(&oss);
     let bodies: Vec<_> =
-        oss.journal.requests().iter().map(|received| (received.body_bytes, received.body)).collect();
+        oss.recorder.requests().iter().map(|received| (received.body_bytes, received.body)).collect();
     assert_eq!(bodies, [(9, BodyArrival::Whole), (5, BodyArrival::Whole), (0, BodyArrival::Whole)]);
-    assert_eq!(oss.journal.broken_bodies(), 0);
+    assert_eq!(oss.recorder.broken_bodies(), 0);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_refused_upload_does_not_cost_the_connection() {
     wire.write_all(&get("/b").header("Connection", "close").bytes()).expect("sent");
     let answers = read(&mut wire);
     assert!(answers.text().contains("HTTP/1.1 403"), "a second answer follows the first");
-    assert_eq!((oss.journal.connections(), oss.journal.count()), (1, 2));
+    assert_eq!((oss.recorder.connections(), oss.recorder.count()), (1, 2));
 }
 
 #[test]

@@ -68,9 +68,9 @@ pub(super) enum SimulatedFailure {
 #[derive(Debug)]
 pub(super) struct SignatureVerifier<'a> {
     pub(super) accounts: &'a [EmulatedAccount],
-    pub(super) place: &'a ServiceIdentity,
+    pub(super) identity: &'a ServiceIdentity,
     pub(super) now: Timestamp,
-    pub(super) pretence: Option<SimulatedFailure>,
+    pub(super) simulated_failure: Option<SimulatedFailure>,
 }
 
 /// Verifies the signature of a request.
@@ -78,12 +78,12 @@ pub(super) fn authenticate(
     request: &OssRequest,
     judge: &SignatureVerifier<'_>,
 ) -> Result<RequestAuthentication, OssError> {
-    let &SignatureVerifier { accounts, place, now, pretence } = judge;
-    let Some(claim) = claim(request, place)? else {
+    let &SignatureVerifier { accounts, identity, now, simulated_failure } = judge;
+    let Some(claim) = claim(request, identity)? else {
         return Ok(RequestAuthentication::Anonymous);
     };
     claim.validity.check(now)?;
-    match pretence {
+    match simulated_failure {
         Some(SimulatedFailure::ExpiredToken) => return Err(expired_token()),
         Some(SimulatedFailure::UnknownKey) => return Err(unknown_id(&claim.key_id, "0002-00000902")),
         Some(SimulatedFailure::WrongSignature) => return Err(claim.mismatch()),
@@ -101,7 +101,7 @@ pub(super) fn authenticate(
 }
 
 /// Finds the signature in the header or in the URL.
-fn claim(request: &OssRequest, place: &ServiceIdentity) -> Result<Option<SignatureClaim>, OssError> {
+fn claim(request: &OssRequest, identity: &ServiceIdentity) -> Result<Option<SignatureClaim>, OssError> {
     let mut lines = request.headers.get_all(header::AUTHORIZATION).iter();
     let line = lines.next();
     if lines.next().is_some() {
@@ -117,7 +117,7 @@ fn claim(request: &OssRequest, place: &ServiceIdentity) -> Result<Option<Signatu
     }
     let Some(line) = line else {
         return match (in_url_v4, in_url_v1) {
-            (true, _) => v4::in_url(request, place).map(Some),
+            (true, _) => v4::in_url(request, identity).map(Some),
             (_, true) => v1::in_url(request).map(Some),
             (false, false) => Ok(None),
         };
@@ -126,7 +126,7 @@ fn claim(request: &OssRequest, place: &ServiceIdentity) -> Result<Option<Signatu
         return Err(bad_authorization());
     };
     match line.trim().split_once(' ') {
-        Some(("OSS4-HMAC-SHA256", fields)) => v4::in_header(request, fields, place).map(Some),
+        Some(("OSS4-HMAC-SHA256", fields)) => v4::in_header(request, fields, identity).map(Some),
         Some(("OSS", fields)) => v1::in_header(request, fields).map(Some),
         Some(_) | None => Err(bad_authorization()),
     }

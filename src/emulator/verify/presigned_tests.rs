@@ -17,7 +17,7 @@ struct Presigned {
     id: String,
     request: OssRequest,
     account: EmulatedAccount,
-    place: ServiceIdentity,
+    identity: ServiceIdentity,
     signed_at: Timestamp,
     ends: Timestamp,
 }
@@ -63,9 +63,9 @@ impl Presigned {
             },
             account: match json["security_token"].as_str() {
                 None => EmulatedAccount::pair(&id, &secret),
-                Some(token) => EmulatedAccount::triple(&id, &secret, token),
+                Some(token) => EmulatedAccount::temporary(&id, &secret, token),
             },
-            place,
+            identity: place,
             signed_at,
             ends,
         }
@@ -73,7 +73,7 @@ impl Presigned {
 
     fn judge_at(&self, now: Timestamp) -> Result<RequestAuthentication, String> {
         let accounts = std::slice::from_ref(&self.account);
-        let judge = SignatureVerifier { accounts, place: &self.place, now, pretence: None };
+        let judge = SignatureVerifier { accounts, identity: &self.identity, now, simulated_failure: None };
         authenticate(&self.request, &judge).map_err(|failure| failure.into_parts().code.into_owned())
     }
 }

@@ -87,12 +87,13 @@ impl Vector {
         let id = text(&self.json["access_key_id"]);
         let account = match self.json["security_token"].as_str() {
             None => EmulatedAccount::pair(&id, &secret),
-            Some(token) => EmulatedAccount::triple(&id, &secret, token),
+            Some(token) => EmulatedAccount::temporary(&id, &secret, token),
         };
-        let others = [account, EmulatedAccount::triple("STS.other", "other", "other-token")];
+        let others = [account, EmulatedAccount::temporary("STS.other", "other", "other-token")];
         let region = self.json["region"].as_str().unwrap_or("cn-hangzhou");
         let place = ServiceIdentity::new(Region::parse(region).expect("a region"), Vec::new());
-        let judge = SignatureVerifier { accounts: &others, place: &place, now: self.now, pretence: None };
+        let judge =
+            SignatureVerifier { accounts: &others, identity: &place, now: self.now, simulated_failure: None };
         authenticate(&self.request, &judge).map_err(|failure| {
             let parts = failure.into_parts();
             format!("{} {}", parts.code, parts.ec).trim().to_owned()
@@ -324,9 +325,13 @@ fn an_expired_triple_is_refused() {
     let vector = Vector::named("v4-header-002-sts-token").signed();
     let place = ServiceIdentity::new(Region::parse("cn-hangzhou").expect("a region"), Vec::new());
     for (end, is_in) in [(vector.now.unix_s() + 1, true), (vector.now.unix_s(), false)] {
-        let account = EmulatedAccount::triple("ak", "sk", "token").until(Timestamp::from_unix_s(end));
-        let judge =
-            SignatureVerifier { accounts: &[account], place: &place, now: vector.now, pretence: None };
+        let account = EmulatedAccount::temporary("ak", "sk", "token").until(Timestamp::from_unix_s(end));
+        let judge = SignatureVerifier {
+            accounts: &[account],
+            identity: &place,
+            now: vector.now,
+            simulated_failure: None,
+        };
         let judged = authenticate(&vector.request, &judge);
         assert_eq!(judged.map_err(|failure| failure.into_parts().code).is_ok(), is_in);
     }

@@ -33,7 +33,7 @@ struct SignedDateLine<'a> {
 pub(super) fn in_header(
     request: &OssRequest,
     fields: &str,
-    place: &ServiceIdentity,
+    identity: &ServiceIdentity,
 ) -> Result<SignatureClaim, OssError> {
     let mut credential = None;
     let mut additional = None;
@@ -58,7 +58,7 @@ pub(super) fn in_header(
     let date = date_in_header(request)?;
     let additional =
         additional.map(|list| additional_headers(request, list)).transpose()?.unwrap_or_default();
-    let (key_id, scope) = scope(credential, place, &date)?;
+    let (key_id, scope) = scope(credential, identity, &date)?;
     let canonical_request = canonical_request(request, &additional);
     Ok(SignatureClaim {
         key_id,
@@ -71,7 +71,7 @@ pub(super) fn in_header(
 }
 
 /// Parses the `x-oss-…` parameters of a signed URL.
-pub(super) fn in_url(request: &OssRequest, place: &ServiceIdentity) -> Result<SignatureClaim, OssError> {
+pub(super) fn in_url(request: &OssRequest, identity: &ServiceIdentity) -> Result<SignatureClaim, OssError> {
     let query = &request.query;
     if query.get("x-oss-signature-version") != Some("OSS4-HMAC-SHA256") {
         return Err(OssError::argument("The x-oss-signature-version parameter is missing or unknown."));
@@ -89,7 +89,7 @@ pub(super) fn in_url(request: &OssRequest, place: &ServiceIdentity) -> Result<Si
     let additional = query.get("x-oss-additional-headers");
     let additional =
         additional.map(|list| additional_headers(request, list)).transpose()?.unwrap_or_default();
-    let (key_id, scope) = scope(credential, place, &date)?;
+    let (key_id, scope) = scope(credential, identity, &date)?;
     let canonical_request = canonical_request(request, &additional);
     let end = Timestamp::from_unix_s(date.at.unix_s() + i64::from(lifetime));
     Ok(SignatureClaim {
@@ -187,7 +187,7 @@ fn date_in_header(request: &OssRequest) -> Result<SignedDateLine<'_>, OssError> 
 /// Parses `id/day/region/product/aliyun_v4_request` and checks it against the service and the date.
 fn scope(
     credential: &str,
-    place: &ServiceIdentity,
+    identity: &ServiceIdentity,
     date: &SignedDateLine<'_>,
 ) -> Result<(String, ClaimedScope), OssError> {
     let parts: Vec<&str> = credential.split('/').collect();
@@ -200,12 +200,12 @@ fn scope(
     if terminator != TERMINATOR {
         return Err(OssError::argument("The Credential must end in aliyun_v4_request.").ec("0002-00000213"));
     }
-    if product != place.product() {
+    if product != identity.product() {
         return Err(
             OssError::argument("Invalid signing product in Authorization header.").ec("0002-00000227")
         );
     }
-    if region != place.region.as_str() {
+    if region != identity.region.as_str() {
         return Err(OssError::argument("Invalid signing region in Authorization header.").ec("0002-00000226"));
     }
     if day != date.at.day().as_str() {

@@ -133,7 +133,7 @@ fn what_works_is_told_step_by_step_and_ends_with_0() {
 
 /// Returns the method and target of each signed request.
 fn signed(oss: &EmulatorThread) -> Vec<String> {
-    let all = oss.journal.requests();
+    let all = oss.recorder.requests();
     let signed = all.iter().filter(|request| request.headers.contains_key("authorization"));
     signed.map(|request| format!("{} {}", request.method, request.target)).collect()
 }
@@ -142,12 +142,12 @@ fn signed(oss: &EmulatorThread) -> Vec<String> {
 fn a_bucket_is_asked_for_by_one_signed_head_and_only_a_refusal_has_it_asked_why() {
     let oss = oss();
     for version in ["v4", "v1"] {
-        oss.journal.clear();
+        oss.recorder.clear();
         // The command runs twice, once for each output format.
         let seen = doctor(&at(oss.address), &["--bucket", "photos", "--signature", version], &KEY);
         assert_eq!((seen.code, signed(&oss)), (0, vec!["HEAD /".to_owned(); 2]), "{}", seen.lines);
     }
-    oss.journal.clear();
+    oss.recorder.clear();
     let seen = doctor(&at(oss.address), &["--bucket", "nothere"], &KEY);
     assert_eq!(seen.fault("upstream", "signed"), "no-such-bucket", "{}", seen.lines);
     assert_eq!(signed(&oss), ["HEAD /", "GET /?bucketInfo=", "HEAD /", "GET /?bucketInfo="]);
@@ -207,7 +207,7 @@ fn every_mistake_of_the_configuration_is_told_and_nothing_is_sent() {
     assert_eq!((seen.code, seen.fault("configuration", "read")), (78, "configuration"), "{}", seen.lines);
     assert!(seen.lines.contains("regoin") && seen.lines.contains("signatur"), "{}", seen.lines);
     assert_eq!(seen.fault("source", "credentials"), "ok", "{}", seen.lines);
-    assert_eq!(oss.journal.count(), 0);
+    assert_eq!(oss.recorder.count(), 0);
     let (code, out, _) = run(&["doctor", "--config", "/nowhere/proxy.toml"], &KEY);
     assert!(code == Some(78) && out.contains("/nowhere/proxy.toml"), "{out}");
 }

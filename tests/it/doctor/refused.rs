@@ -80,7 +80,7 @@ fn a_temporary_key_without_its_token_is_told() {
 fn disguised() -> EmulatorThread {
     let settings =
         EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
-            .account(EmulatedAccount::triple("TMP.testkeyid", SECRET, TOKEN));
+            .account(EmulatedAccount::temporary("TMP.testkeyid", SECRET, TOKEN));
     Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
 }
 

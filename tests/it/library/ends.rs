@@ -103,7 +103,7 @@ fn a_flood_of_resets_ends_its_connection_and_no_other() {
     // GOAWAY can be lost behind the data that was sent after it.
     assert!(ended.is_io() || ended.reason() == Some(Reason::ENHANCE_YOUR_CALM), "{ended}");
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
-    assert!(oss.journal.count() < 3_000, "most never went on");
+    assert!(oss.recorder.count() < 3_000, "most never went on");
 }
 
 // The connection to the upstream.

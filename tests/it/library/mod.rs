@@ -155,7 +155,7 @@ fn what_a_client_says_of_its_connection_is_not_said_of_ours() {
         assert_eq!(answer.status, 200);
         assert!(client.is_closed());
     }
-    assert!(oss.journal.connections() <= 2, "one for each core, and no more");
+    assert!(oss.recorder.connections() <= 2, "one for each core, and no more");
 }
 
 // The framing of a request.

@@ -32,16 +32,16 @@ fn clients_that_leave_in_the_middle_of_an_upload() {
                     if refused {
                         field.oss.faults.next(1, InjectedFault::RefuseUpload { after_bytes: 50_000 });
                     }
-                    let broken = field.oss.journal.broken_bodies();
+                    let broken = field.oss.recorder.broken_bodies();
                     leave(&field, (method, framing, sent), leaving, &key);
                     if !refused {
                         eventually("the upload breaks off upstream", || {
-                            field.oss.journal.broken_bodies() > broken
+                            field.oss.recorder.broken_bodies() > broken
                         });
                     }
                     field.oss.faults.clear();
                     let case = (leaving, method, framing, sent, refused);
-                    let requests = field.oss.journal.requests();
+                    let requests = field.oss.recorder.requests();
                     let of_case: Vec<_> = requests.iter().filter(|one| one.target.contains(&key)).collect();
                     assert!(of_case.len() <= 1, "{case:?}: it was sent again");
                     assert!(of_case.iter().all(|one| one.body != BodyArrival::Whole), "{case:?}");
@@ -61,14 +61,14 @@ fn leave(field: &Field, (method, framing, sent): (Method, Framing, usize), leavi
         Chunks => "Transfer-Encoding: chunked".to_owned(),
         Length | Http2 | Http2Length => format!("Content-Length: {}", DATA.len()),
     };
-    let requests = field.oss.journal.count();
+    let requests = field.oss.recorder.count();
     let target = method.target(key);
     client.send(format!("{} {target} HTTP/1.1\r\nHost: {}\r\n{how}\r\n\r\n", method.name(), field.own));
     if framing == Chunks {
         client.send(format!("{:x}\r\n", DATA.len()));
     }
     client.send(&DATA[..sent]);
-    eventually("the request arrives", || field.oss.journal.count() > requests);
+    eventually("the request arrives", || field.oss.recorder.count() > requests);
     match leaving {
         Leaving::Close => {}
         Leaving::Reset => SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option"),

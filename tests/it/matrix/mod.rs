@@ -207,7 +207,7 @@ impl Field {
         if !UPLOADS.contains(&case.method) {
             self.oss.service.put_object(&bucket("photos"), key.as_bytes(), DATA.clone());
         }
-        self.oss.journal.clear();
+        self.oss.recorder.clear();
         let came = if matches!(case.framing, Http2 | Http2Length) {
             over_h2(self.proxy.address, async |connection| {
                 if case.kept {
@@ -250,7 +250,7 @@ impl Field {
                 Put | Append => assert!(whole, "{case:?}: it is not there"),
             }
         }
-        let requests = self.oss.journal.requests();
+        let requests = self.oss.recorder.requests();
         let of_case = requests.iter().filter(|request| request.target.contains(key));
         let consumed = of_case.filter(|request| request.body_bytes > 0).count();
         assert!(consumed <= 1, "{case:?}: a body was sent {consumed} times");

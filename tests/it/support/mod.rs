@@ -39,7 +39,7 @@ pub(crate) fn oss() -> EmulatorThread {
     let settings =
         EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
             .account(EmulatedAccount::pair(ID, SECRET))
-            .account(EmulatedAccount::triple(STS_ID, SECRET, TOKEN))
+            .account(EmulatedAccount::temporary(STS_ID, SECRET, TOKEN))
             .domain("img.example.com", bucket("photos"))
             .bucket(bucket("photos"))
             .bucket(bucket("files"));
