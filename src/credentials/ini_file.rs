@@ -9,7 +9,7 @@ use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, Un
 use super::ini::{IniDocument, IniSection};
 use super::provider_config::ProviderConfig;
 use super::static_keys::StaticKeyConfig;
-use super::sts::AssumedRole;
+use super::sts::{AssumedRole, StsEndpointConfig};
 use super::uri::UriConfig;
 use super::{EcsConfig, OidcConfig, SourceEnv};
 use crate::secret::Secret;
@@ -42,80 +42,119 @@ impl ExternalFormat for SharedFile {
         env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
-        let NamedSection { name, section } = section(&document, tool, "ALIBABA_CLOUD_PROFILE", env)?;
+        let named = section(&document, tool, "ALIBABA_CLOUD_PROFILE", env)?;
+        let NamedSection { name, section } = &named;
         if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
             return Err(UnsupportedProfile::Absent(format!(
                 "the section [{name}] is disabled (enable = false)"
             )));
         }
-        let wrong = |why: String| UnsupportedProfile::Wrong(format!("the section [{name}] {why}"));
-        let need = |keys: &[&str]| section.get(keys).ok_or_else(|| wrong(format!("has no {}", keys[0])));
-        let sts_endpoint = || {
-            let vpc = section.get(&["enable_vpc"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-            tool.sts_endpoint(section.get(&["sts_endpoint"]), section.get(&["sts_region"]), vpc)
-                .map_err(|mistake| wrong(format!("is invalid: {}", mistake.0)))
-        };
-        let role = || -> Result<AssumedRole, UnsupportedProfile> {
-            let session = section.get(&["role_session_name", "session_name"]).map(str::to_owned);
-            Ok(AssumedRole {
-                arn: need(&["role_arn"])?.to_owned(),
-                session_name: session.or_else(|| env.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
-                duration: seconds(section).map_err(wrong)?,
-                policy: section.get(&["policy"]).map(str::to_owned),
-                external_id: section.get(&["external_id"]).map(str::to_owned),
-            })
-        };
-        let key = |token: Option<&str>| -> Result<StaticKeyConfig, UnsupportedProfile> {
-            Ok(StaticKeyConfig {
-                id: Secret::from(need(&["access_key_id"])?),
-                secret: Secret::from(need(&["access_key_secret"])?),
-                token: token.map(Secret::from),
-            })
-        };
-        match section.get(&["type"]) {
-            Some("access_key") => Ok(Box::new(key(None)?)),
-            Some("sts") => Ok(Box::new(key(Some(need(&["sts_token", "security_token"])?))?)),
-            Some("ram_role_arn") => {
-                let signer = Box::new(key(section.get(&["sts_token", "security_token"]))?);
-                Ok(Box::new(FileRoleConfig {
-                    signer,
-                    signer_name: NAME,
-                    role: role()?,
-                    sts_endpoint: sts_endpoint()?,
-                }))
-            }
+        SharedSection { named, tool, env }.provider()
+    }
+}
+
+/// A section of the shared file, and what its values are completed with.
+struct SharedSection<'a> {
+    named: NamedSection<'a>,
+    tool: &'a ExternalFileConfig,
+    env: &'a dyn SourceEnv,
+}
+
+impl SharedSection<'_> {
+    /// Returns the configuration of the provider that the `type` of the section selects.
+    fn provider(&self) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
+        match self.optional(&["type"]) {
+            Some("access_key") => Ok(Box::new(self.key(None)?)),
+            Some("sts") => Ok(Box::new(self.key(Some(self.required(TOKEN_KEYS)?))?)),
+            Some("ram_role_arn") => Ok(Box::new(FileRoleConfig {
+                signer: Box::new(self.key(self.optional(TOKEN_KEYS))?),
+                signer_name: NAME,
+                role: self.role()?,
+                sts_endpoint: self.sts_endpoint()?,
+            })),
             Some("ecs_ram_role") => {
-                let role_name = section.get(&["role_name"]).map(str::to_owned);
+                let role_name = self.optional(&["role_name"]).map(str::to_owned);
                 Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }))
             }
-            Some("oidc_role_arn") => {
-                let pod = OidcConfig {
-                    role: role()?.into(),
-                    provider_arn: Some(need(&["oidc_provider_arn"])?.to_owned()),
-                    token_file: Some(PathBuf::from(need(&["oidc_token_file_path", "oidc_token_file"])?)),
-                    sts_endpoint: sts_endpoint()?,
-                };
-                Ok(Box::new(pod))
-            }
+            Some("oidc_role_arn") => Ok(Box::new(OidcConfig {
+                role: self.role()?.into(),
+                provider_arn: Some(self.required(&["oidc_provider_arn"])?.to_owned()),
+                token_file: Some(PathBuf::from(self.required(&["oidc_token_file_path", "oidc_token_file"])?)),
+                sts_endpoint: self.sts_endpoint()?,
+            })),
             Some("credentials_uri") => {
-                let url = Url::parse(need(&["credentials_uri", "url"])?);
-                let url = url.map_err(|error| wrong(format!("has a credentials_uri that {error}")))?;
+                let url = Url::parse(self.required(&["credentials_uri", "url"])?);
+                let url = url.map_err(|error| self.wrong(&format!("has a credentials_uri that {error}")))?;
                 Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
-            Some("external") => Err(wrong(
-                "runs a command (type external), which is not allowed in this file; configure the command in credentials of type \"process\"".to_owned(),
-            )),
-            Some("rsa_key_pair") => Err(wrong(
-                "has the type rsa_key_pair, which the vendor has withdrawn; use an access key or a role".to_owned(),
-            )),
-            Some("bearer") => {
-                Err(wrong("has the type bearer, but OSS does not support bearer tokens; use an access key or a role".to_owned()))
-            }
-            Some(_) => Err(wrong(
-                "has an unknown type; expected one of access_key, sts, ram_role_arn, ecs_ram_role, oidc_role_arn, credentials_uri".to_owned(),
-            )),
-            None => Err(wrong("has no type; set it, for example type = access_key".to_owned())),
+            unsupported => Err(self.wrong(unsupported_type(unsupported))),
         }
+    }
+
+    fn key(&self, token: Option<&str>) -> Result<StaticKeyConfig, UnsupportedProfile> {
+        Ok(StaticKeyConfig {
+            id: Secret::from(self.required(&["access_key_id"])?),
+            secret: Secret::from(self.required(&["access_key_secret"])?),
+            token: token.map(Secret::from),
+        })
+    }
+
+    fn role(&self) -> Result<AssumedRole, UnsupportedProfile> {
+        let session = self.optional(&["role_session_name", "session_name"]).map(str::to_owned);
+        Ok(AssumedRole {
+            arn: self.required(&["role_arn"])?.to_owned(),
+            session_name: session.or_else(|| self.env.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+            duration: self.duration()?,
+            policy: self.optional(&["policy"]).map(str::to_owned),
+            external_id: self.optional(&["external_id"]).map(str::to_owned),
+        })
+    }
+
+    fn duration(&self) -> Result<Duration, UnsupportedProfile> {
+        let keys = ["role_session_expiration", "duration_seconds"];
+        let text = self.optional(&keys).unwrap_or("3600");
+        let seconds = text
+            .parse()
+            .map_err(|_| self.wrong(&format!("has an invalid {}; expected a number of seconds", keys[0])))?;
+        Ok(Duration::from_secs(seconds))
+    }
+
+    fn sts_endpoint(&self) -> Result<StsEndpointConfig, UnsupportedProfile> {
+        let vpc = self.optional(&["enable_vpc"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        self.tool
+            .sts_endpoint(self.optional(&["sts_endpoint"]), self.optional(&["sts_region"]), vpc)
+            .map_err(|mistake| self.wrong(&format!("is invalid: {}", mistake.0)))
+    }
+
+    fn optional(&self, keys: &[&str]) -> Option<&str> {
+        self.named.section.get(keys)
+    }
+
+    fn required(&self, keys: &[&str]) -> Result<&str, UnsupportedProfile> {
+        self.named.required(keys)
+    }
+
+    fn wrong(&self, why: &str) -> UnsupportedProfile {
+        self.named.wrong(why)
+    }
+}
+
+/// Returns why a `type` of the shared file cannot be used.
+fn unsupported_type(name: Option<&str>) -> &'static str {
+    match name {
+        Some("external") => {
+            "runs a command (type external), which is not allowed in this file; configure the command in credentials of type \"process\""
+        }
+        Some("rsa_key_pair") => {
+            "has the type rsa_key_pair, which the vendor has withdrawn; use an access key or a role"
+        }
+        Some("bearer") => {
+            "has the type bearer, but OSS does not support bearer tokens; use an access key or a role"
+        }
+        Some(_) => {
+            "has an unknown type; expected one of access_key, sts, ram_role_arn, ecs_ram_role, oidc_role_arn, credentials_uri"
+        }
+        None => "has no type; set it, for example type = access_key",
     }
 }
 
@@ -138,16 +177,12 @@ impl ExternalFormat for OssFile {
         env: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
-        let NamedSection { name, section } = section(&document, tool, "OSS_PROFILE", env)?;
-        let need = |keys: &[&str]| {
-            section
-                .get(keys)
-                .ok_or_else(|| UnsupportedProfile::Wrong(format!("the section [{name}] has no {}", keys[0])))
-        };
+        let named = section(&document, tool, "OSS_PROFILE", env)?;
         Ok(Box::new(StaticKeyConfig {
-            id: Secret::from(need(&["access_key_id", "oss_access_key_id"])?),
-            secret: Secret::from(need(&["access_key_secret", "oss_secret_access_key"])?),
-            token: section
+            id: Secret::from(named.required(&["access_key_id", "oss_access_key_id"])?),
+            secret: Secret::from(named.required(&["access_key_secret", "oss_secret_access_key"])?),
+            token: named
+                .section
                 .get(&["session_token", "oss_session_token", "security_token", "sts_token", "token"])
                 .map(Secret::from),
         }))
@@ -158,6 +193,17 @@ impl ExternalFormat for OssFile {
 struct NamedSection<'a> {
     name: String,
     section: &'a IniSection,
+}
+
+impl NamedSection<'_> {
+    /// Returns the value of the first of the keys that is set.
+    fn required(&self, keys: &[&str]) -> Result<&str, UnsupportedProfile> {
+        self.section.get(keys).ok_or_else(|| self.wrong(&format!("has no {}", keys[0])))
+    }
+
+    fn wrong(&self, why: &str) -> UnsupportedProfile {
+        UnsupportedProfile::Wrong(format!("the section [{}] {why}", self.name))
+    }
 }
 
 fn parse(text: &str) -> Result<IniDocument, UnsupportedProfile> {
@@ -189,16 +235,11 @@ fn section<'a>(
     }
 }
 
-fn seconds(section: &IniSection) -> Result<Duration, String> {
-    let keys = ["role_session_expiration", "duration_seconds"];
-    let text = section.get(&keys).unwrap_or("3600");
-    let seconds =
-        text.parse().map_err(|_| format!("has an invalid {}; expected a number of seconds", keys[0]))?;
-    Ok(Duration::from_secs(seconds))
-}
-
 /// The name that the Alibaba Cloud SDKs use for the provider that reads their shared file.
 const NAME: &str = "profile";
+
+/// The keys of a security token in the shared file.
+const TOKEN_KEYS: &[&str] = &["sts_token", "security_token"];
 
 #[cfg(test)]
 #[path = "ini_file_tests.rs"]

@@ -36,7 +36,7 @@ fn read_with(
     let profile = Some(section.to_owned()).filter(|name| !name.is_empty());
     let tool = ExternalFileConfig { profile, allow_process, ..ExternalFileConfig::default() };
     match format.read(text, &tool, &Empty) {
-        Ok(recipe) => Ok(format!("{recipe:?}")),
+        Ok(provider) => Ok(format!("{provider:?}")),
         Err(UnsupportedProfile::Absent(why)) => Err(format!("absent: {why}")),
         Err(UnsupportedProfile::Wrong(why)) => Err(why),
     }
@@ -45,7 +45,7 @@ fn read_with(
 fn check(format: &dyn ExternalFormat, text: &str, rows: &[(&str, Result<&str, &str>)]) {
     for (section, expected) in rows {
         match (read(format, text, section), expected) {
-            (Ok(recipe), Ok(words)) => assert!(recipe.contains(words), "{section}: {recipe}"),
+            (Ok(provider), Ok(words)) => assert!(provider.contains(words), "{section}: {provider}"),
             (Err(why), Err(words)) => assert!(why.contains(words), "{section}: {why}"),
             (got, _) => panic!("{section}: {got:?}"),
         }
@@ -234,8 +234,8 @@ fn each_profile_of_ossutil_2_comes_to_what_it_should() {
             ),
         ],
     );
-    let recipe = read_with(&OssutilFile, PROFILES, "process", true).expect("allowed");
-    assert!(recipe.contains("command: [\"tool\", \"--for\", \"a b\"]"), "{recipe}");
+    let provider = read_with(&OssutilFile, PROFILES, "process", true).expect("allowed");
+    assert!(provider.contains("command: [\"tool\", \"--for\", \"a b\"]"), "{provider}");
 }
 
 #[test]

@@ -95,9 +95,8 @@ impl OidcProvider {
             let text = format!("invalid OIDC token in {shown}: it is empty or longer than {TOKEN_MAX} bytes");
             ProvideError::Unavailable(text)
         };
-        let text = text.map_err(|error| match error.kind() {
-            ErrorKind::FileTooLarge => invalid(),
-            _ => unreadable(&error),
+        let text = text.map_err(|error| {
+            if error.kind() == ErrorKind::FileTooLarge { invalid() } else { unreadable(&error) }
         })?;
         let token = Secret::from(text.text.expose().trim());
         if token.expose().is_empty() || token.expose().len() > TOKEN_MAX {

@@ -68,7 +68,7 @@ impl ExternalFormat for OssutilFile {
         })?;
         let wanted = tool.profile.clone().or_else(|| env.variable(PROFILE_VARIABLE));
         match select(&document, wanted.as_deref())? {
-            SelectedSection::Profile(settings) => settings.recipe(tool, env),
+            SelectedSection::Profile(settings) => settings.provider(tool, env),
             SelectedSection::Service(section) => match service(section)? {
                 Some(uri) => Ok(Box::new(uri)),
                 None => Err(UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),

@@ -71,7 +71,7 @@ impl<'a> ProfileSettings<'a> {
     }
 
     /// Returns the provider that the profile describes.
-    pub(super) fn recipe(
+    pub(super) fn provider(
         &self,
         tool: &ExternalFileConfig,
         env: &dyn SourceEnv,

@@ -130,7 +130,7 @@ impl ExternalFormat for CliFile {
             Some(profile) if !is_chosen && !profile.has_credentials() => {
                 Err(UnsupportedProfile::Absent(format!("the {which} {name:?} has no credentials")))
             }
-            Some(profile) => reading.recipe(profile),
+            Some(profile) => reading.provider(&profile),
             // Skipping the existing profiles would change the signing identity.
             None => Err(UnsupportedProfile::Wrong(format!("the {which} {name:?} does not exist; {CHOOSE}"))),
         }
@@ -155,6 +155,19 @@ impl CliProfile {
             || secrets.into_iter().flatten().any(|secret| !secret.expose().is_empty())
             || texts.iter().any(|text| !text.is_empty())
     }
+
+    /// Returns a field that must be set.
+    fn required(&self, key: &str, value: &str) -> Result<String, UnsupportedProfile> {
+        text(value).ok_or_else(|| self.missing(key))
+    }
+
+    fn missing(&self, key: &str) -> UnsupportedProfile {
+        self.wrong(&format!("has no {key}"))
+    }
+
+    fn wrong(&self, why: &str) -> UnsupportedProfile {
+        UnsupportedProfile::Wrong(format!("the profile {:?} {why}", self.name))
+    }
 }
 
 /// The profiles that are not used yet. A profile that is needed twice depends on itself.
@@ -170,91 +183,72 @@ impl ProfileReader<'_> {
         Some(self.profiles.swap_remove(at))
     }
 
-    fn recipe(&mut self, profile: CliProfile) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
-        let name = profile.name.clone();
-        let wrong = |why: String| UnsupportedProfile::Wrong(format!("the profile {name:?} {why}"));
-        let missing = |key: &str| wrong(format!("has no {key}"));
-        let mode = if profile.mode.is_empty() { guessed(&profile) } else { profile.mode.as_str() };
-        let mode = MODES.iter().find(|known| known.eq_ignore_ascii_case(mode)).copied();
-        match mode.unwrap_or(&profile.mode) {
-            "AK" => Ok(Box::new(key(profile, TokenUse::Ignored).map_err(missing)?)),
-            "StsToken" => Ok(Box::new(key(profile, TokenUse::Required).map_err(missing)?)),
-            "CloudSSO" | "OAuth" => Ok(Box::new(login(profile, self.env.now()).map_err(wrong)?)),
-            "RamRoleArn" => {
-                let role = self.role(&profile).map_err(missing)?;
-                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
-                let of = key(profile, TokenUse::IfPresent).map_err(missing)?;
-                Ok(Box::new(FileRoleConfig { signer: Box::new(of), signer_name: NAME, role, sts_endpoint }))
-            }
-            "RamRoleArnWithRoleName" => {
-                let role = self.role(&profile).map_err(missing)?;
-                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
-                Ok(Box::new(FileRoleConfig {
-                    signer: Box::new(instance(&profile)),
-                    signer_name: NAME,
-                    role,
-                    sts_endpoint,
-                }))
-            }
-            "ChainableRamRoleArn" => {
-                let role = self.role(&profile).map_err(missing)?;
-                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
-                if profile.source_profile.is_empty() {
-                    return Err(missing("source_profile"));
-                }
-                let of = self.take(&profile.source_profile).ok_or_else(|| {
-                    wrong(format!(
-                        "uses the source_profile {:?}, which does not exist or uses this profile itself",
-                        profile.source_profile
-                    ))
-                })?;
-                Ok(Box::new(FileRoleConfig {
-                    signer: self.recipe(of)?,
-                    signer_name: NAME,
-                    role,
-                    sts_endpoint,
-                }))
-            }
-            "EcsRamRole" => Ok(Box::new(instance(&profile))),
-            "OIDC" => {
-                let role = self.role(&profile).map_err(missing)?;
-                let sts_endpoint = self.sts_endpoint(&profile).map_err(wrong)?;
-                let pod = OidcConfig {
-                    role: role.into(),
-                    provider_arn: Some(text(&profile.oidc_provider_arn).ok_or_else(|| missing("oidc_provider_arn"))?),
-                    token_file: Some(PathBuf::from(
-                        text(&profile.oidc_token_file).ok_or_else(|| missing("oidc_token_file"))?,
-                    )),
-                    sts_endpoint,
-                };
-                Ok(Box::new(pod))
-            }
+    /// Returns the configuration of the provider that the mode of the profile selects.
+    fn provider(&mut self, profile: &CliProfile) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
+        let mode = if profile.mode.is_empty() { guessed(profile) } else { profile.mode.as_str() };
+        let known = MODES.iter().find(|known| known.eq_ignore_ascii_case(mode)).copied();
+        match known.unwrap_or(mode) {
+            "AK" => Ok(Box::new(key(profile, TokenUse::Ignored)?)),
+            "StsToken" => Ok(Box::new(key(profile, TokenUse::Required)?)),
+            "CloudSSO" | "OAuth" => Ok(Box::new(login(profile, self.env.now())?)),
+            "RamRoleArn" => self.role_of(profile, |_| Ok(Box::new(key(profile, TokenUse::IfPresent)?))),
+            "RamRoleArnWithRoleName" => self.role_of(profile, |_| Ok(Box::new(instance(profile)))),
+            "ChainableRamRoleArn" => self.role_of(profile, |reader| {
+                let source = reader.source_profile(profile)?;
+                reader.provider(&source)
+            }),
+            "EcsRamRole" => Ok(Box::new(instance(profile))),
+            "OIDC" => Ok(Box::new(OidcConfig {
+                role: self.role(profile)?.into(),
+                provider_arn: Some(profile.required("oidc_provider_arn", &profile.oidc_provider_arn)?),
+                token_file: Some(profile.required("oidc_token_file", &profile.oidc_token_file)?.into()),
+                sts_endpoint: self.sts_endpoint(profile)?,
+            })),
             "CredentialsURI" => {
-                let url = text(&profile.credentials_uri).ok_or_else(|| missing("credentials_uri"))?;
-                let url = Url::parse(&url).map_err(|error| wrong(format!("has a credentials_uri that {error}")))?;
+                let url = Url::parse(&profile.required("credentials_uri", &profile.credentials_uri)?);
+                let url =
+                    url.map_err(|error| profile.wrong(&format!("has a credentials_uri that {error}")))?;
                 Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
-            "External" if !self.tool.allow_process => Err(wrong(
-                "runs a command (mode External), which must be allowed: configure this file in credentials of type \"profile\" with allow_process = true, or the command in credentials of type \"process\""
-                    .to_owned(),
+            "External" if !self.tool.allow_process => Err(profile.wrong(
+                "runs a command (mode External), which must be allowed: configure this file in credentials of type \"profile\" with allow_process = true, or the command in credentials of type \"process\"",
             )),
             "External" => {
                 let command = shlex::split(&profile.process_command).filter(|words| !words.is_empty());
-                let command = command.ok_or_else(|| wrong("has no process_command that can be split into words".to_owned()))?;
+                let command = command
+                    .ok_or_else(|| profile.wrong("has no process_command that can be split into words"))?;
                 Ok(Box::new(ProcessConfig { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
             }
-            "" => Err(wrong("has no mode, and no settings that imply one".to_owned())),
-            mode => Err(wrong(match UNSUPPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(mode)) {
-                Some((mode, instead)) => format!("has the unsupported mode {mode}; {instead}"),
-                None => "has an unknown mode; expected one of AK, StsToken, RamRoleArn, EcsRamRole, OIDC, CredentialsURI, CloudSSO, OAuth".to_owned(),
-            })),
+            mode => Err(profile.wrong(&unsupported_mode(mode))),
         }
     }
 
-    fn role(&self, profile: &CliProfile) -> Result<AssumedRole, &'static str> {
+    /// Takes the profile whose credentials assume the role of another profile.
+    fn source_profile(&mut self, profile: &CliProfile) -> Result<CliProfile, UnsupportedProfile> {
+        let name = profile.required("source_profile", &profile.source_profile)?;
+        self.take(&name).ok_or_else(|| {
+            profile.wrong(&format!(
+                "uses the source_profile {name:?}, which does not exist or uses this profile itself"
+            ))
+        })
+    }
+
+    /// Returns the configuration of the role of a profile, which the provider from `signer` assumes.
+    fn role_of(
+        &mut self,
+        profile: &CliProfile,
+        signer: impl FnOnce(&mut Self) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile>,
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
+        let role = self.role(profile)?;
+        let sts_endpoint = self.sts_endpoint(profile)?;
+        let signer = signer(self)?;
+        Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, sts_endpoint }))
+    }
+
+    fn role(&self, profile: &CliProfile) -> Result<AssumedRole, UnsupportedProfile> {
         let session = text(&profile.ram_session_name).or_else(|| text(&profile.role_session_name));
         Ok(AssumedRole {
-            arn: text(&profile.ram_role_arn).ok_or("ram_role_arn")?,
+            arn: profile.required("ram_role_arn", &profile.ram_role_arn)?,
             session_name: session.or_else(|| self.env.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
             duration: Duration::from_secs(if profile.expired_seconds == 0 {
                 3600
@@ -266,13 +260,22 @@ impl ProfileReader<'_> {
         })
     }
 
-    fn sts_endpoint(&self, profile: &CliProfile) -> Result<StsEndpointConfig, String> {
+    fn sts_endpoint(&self, profile: &CliProfile) -> Result<StsEndpointConfig, UnsupportedProfile> {
         let CliProfile { sts_endpoint, sts_region, enable_vpc, .. } = profile;
         let endpoint = text(sts_endpoint);
         let region = text(sts_region);
         self.tool
             .sts_endpoint(endpoint.as_deref(), region.as_deref(), *enable_vpc)
-            .map_err(|mistake| format!("is invalid: {}", mistake.0))
+            .map_err(|mistake| profile.wrong(&format!("is invalid: {}", mistake.0)))
+    }
+}
+
+/// Returns why a mode cannot be used.
+fn unsupported_mode(mode: &str) -> String {
+    match UNSUPPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(mode)) {
+        Some((mode, instead)) => format!("has the unsupported mode {mode}; {instead}"),
+        None if mode.is_empty() => "has no mode, and no settings that imply one".to_owned(),
+        None => "has an unknown mode; expected one of AK, StsToken, RamRoleArn, EcsRamRole, OIDC, CredentialsURI, CloudSSO, OAuth".to_owned(),
     }
 }
 
@@ -288,21 +291,22 @@ fn instance(profile: &CliProfile) -> EcsConfig {
     EcsConfig { role_name: text(&profile.ram_role_name), ..EcsConfig::default() }
 }
 
-fn key(profile: CliProfile, token_use: TokenUse) -> Result<StaticKeyConfig, &'static str> {
-    let token = given(profile.sts_token);
+fn key(profile: &CliProfile, token_use: TokenUse) -> Result<StaticKeyConfig, UnsupportedProfile> {
+    let token = given(profile.sts_token.as_ref());
+    let missing = |key| profile.missing(key);
     Ok(StaticKeyConfig {
-        id: given(profile.access_key_id).ok_or("access_key_id")?,
-        secret: given(profile.access_key_secret).ok_or("access_key_secret")?,
+        id: given(profile.access_key_id.as_ref()).ok_or_else(|| missing("access_key_id"))?,
+        secret: given(profile.access_key_secret.as_ref()).ok_or_else(|| missing("access_key_secret"))?,
         token: match token_use {
             TokenUse::Ignored => None,
             TokenUse::IfPresent => token,
-            TokenUse::Required => Some(token.ok_or("sts_token")?),
+            TokenUse::Required => Some(token.ok_or_else(|| missing("sts_token"))?),
         },
     })
 }
 
 /// Returns the keys of a login, and the commands that renew them.
-fn login(profile: CliProfile, now: Timestamp) -> Result<LoginSession, String> {
+fn login(profile: &CliProfile, now: Timestamp) -> Result<LoginSession, UnsupportedProfile> {
     let is_oauth = profile.mode.eq_ignore_ascii_case("OAuth");
     let (mode, kind, login_expires) = if is_oauth {
         ("OAuth", "oauth", profile.oauth_access_token_expire.max(profile.oauth_refresh_token_expire))
@@ -310,24 +314,23 @@ fn login(profile: CliProfile, now: Timestamp) -> Result<LoginSession, String> {
         ("CloudSSO", "cloud_sso", profile.cloud_sso_access_token_expire)
     };
     let renewal = LoginRenewal::new(&profile.name, mode, Timestamp::from_unix_s(login_expires));
-    let keys = (given(profile.access_key_id), given(profile.access_key_secret), given(profile.sts_token));
-    match keys {
-        (Some(id), Some(secret), Some(token)) if profile.sts_expiration > 0 => Ok(LoginSession {
+    match key(profile, TokenUse::Required) {
+        Ok(keys) if profile.sts_expiration > 0 => Ok(LoginSession {
             kind,
-            profile: profile.name,
-            keys: StaticKeyConfig { id, secret, token: Some(token) },
+            profile: profile.name.clone(),
+            keys,
             expires: Timestamp::from_unix_s(profile.sts_expiration),
             renewal,
         }),
         _ => {
             let commands = renewal.commands(now);
-            Err(format!("has the mode {mode}, but no login credentials; run {commands}"))
+            Err(profile.wrong(&format!("has the mode {mode}, but no login credentials; run {commands}")))
         }
     }
 }
 
-fn given(value: Option<Secret>) -> Option<Secret> {
-    value.filter(|value| !value.expose().is_empty())
+fn given(value: Option<&Secret>) -> Option<Secret> {
+    value.filter(|value| !value.expose().is_empty()).map(|value| Secret::from(value.expose()))
 }
 
 /// Returns the mode of a profile that names none, as the CLI guesses it.

@@ -29,7 +29,7 @@ fn read(document: &Value, profile: &str, allow_process: bool) -> Result<String, 
     let profile = Some(profile.to_owned()).filter(|name| !name.is_empty());
     let tool = ExternalFileConfig { profile, allow_process, ..ExternalFileConfig::default() };
     match CliFile.read(&document.to_string(), &tool, &Empty) {
-        Ok(recipe) => Ok(format!("{recipe:?}")),
+        Ok(provider) => Ok(format!("{provider:?}")),
         Err(UnsupportedProfile::Absent(why)) => Err(format!("absent: {why}")),
         Err(UnsupportedProfile::Wrong(why)) => Err(why),
     }
@@ -55,7 +55,7 @@ fn each_profile_of_the_vendors_file_comes_to_what_it_should() {
         ("nobody", Err("the profile \"nobody\" does not exist")),
     ] {
         match (read(file, profile, false), expected) {
-            (Ok(recipe), Ok(words)) => assert!(recipe.contains(words), "{profile}: {recipe}"),
+            (Ok(provider), Ok(words)) => assert!(provider.contains(words), "{profile}: {provider}"),
             (Err(why), Err(words)) => assert!(why.contains(words), "{profile}: {why}"),
             (got, _) => panic!("{profile}: {got:?}"),
         }
@@ -136,7 +136,7 @@ fn other_modes_and_none_at_all() {
         (json!({"mode": "AK", "access_key_secret": ""}), false, Err("no access_key_secret")),
     ] {
         match (read(&key(profile.clone()), "", allow), expected) {
-            (Ok(recipe), Ok(words)) => assert!(recipe.contains(words), "{profile}: {recipe}"),
+            (Ok(provider), Ok(words)) => assert!(provider.contains(words), "{profile}: {provider}"),
             (Err(why), Err(words)) => assert!(why.contains(words), "{profile}: {why}"),
             (got, _) => panic!("{profile}: {got:?}"),
         }
@@ -174,7 +174,7 @@ fn the_profile_default_is_current_where_the_file_names_none() {
         json!({"name": "default", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
     for file in [json!({"profiles": [profile]}), json!({"current": null, "profiles": [profile]})] {
         let got = read(&file, "", false);
-        assert!(got.as_ref().is_ok_and(|recipe| recipe.contains("StaticKeyConfig")), "{file}: {got:?}");
+        assert!(got.as_ref().is_ok_and(|provider| provider.contains("StaticKeyConfig")), "{file}: {got:?}");
     }
 }
 
@@ -225,7 +225,7 @@ fn times_of_a_login_that_are_no_whole_numbers_leave_the_file_readable() {
         }
         let one = json!({"name": "p", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
         let file = json!({"current": "p", "profiles": [other, one]});
-        assert!(read(&file, "", false).is_ok_and(|recipe| recipe.contains("StaticKeyConfig")), "{file}");
+        assert!(read(&file, "", false).is_ok_and(|provider| provider.contains("StaticKeyConfig")), "{file}");
         let why = read(&file, "other", false).expect_err("no time");
         assert!(why.contains("no login credentials"), "{file}: {why}");
     }
@@ -240,9 +240,9 @@ fn a_profile_keeps_its_duration_its_policy_and_its_session_name() {
     {
         let mut profile = base.clone();
         (profile["mode"], profile[session]) = (mode.into(), "mine".into());
-        let recipe = read(&json!({"current": "p", "profiles": [profile]}), "", false).expect("a role");
+        let provider = read(&json!({"current": "p", "profiles": [profile]}), "", false).expect("a role");
         for words in ["900s", "policy: Some(\"{}\")", "session_name: Some(\"mine\")"] {
-            assert!(recipe.contains(words), "{mode} {words}: {recipe}");
+            assert!(provider.contains(words), "{mode} {words}: {provider}");
         }
     }
 }
@@ -304,16 +304,16 @@ fn a_profile_is_chosen_by_the_variables_in_the_order_of_the_command_line() {
         ("ALICLOUD_PROFILE", "third"),
     ];
     let read = |tool: &ExternalFileConfig, world: &TestEnv| match CliFile.read(&text, tool, world) {
-        Ok(recipe) => format!("{recipe:?}"),
+        Ok(provider) => format!("{provider:?}"),
         Err(UnsupportedProfile::Absent(why) | UnsupportedProfile::Wrong(why)) => why,
     };
     for (from, expected) in [(0, "first"), (1, "second"), (2, "third"), (3, "current")] {
-        let recipe = read(&ExternalFileConfig::default(), &TestEnv::with(&variables[from..]));
-        assert!(recipe.contains(&format!("{expected:?}")), "{expected}: {recipe}");
+        let provider = read(&ExternalFileConfig::default(), &TestEnv::with(&variables[from..]));
+        assert!(provider.contains(&format!("{expected:?}")), "{expected}: {provider}");
     }
     let named = ExternalFileConfig { profile: Some("named".to_owned()), ..ExternalFileConfig::default() };
-    let recipe = read(&named, &TestEnv::with(&variables));
-    assert!(recipe.contains("\"named\""), "{recipe}");
+    let provider = read(&named, &TestEnv::with(&variables));
+    assert!(provider.contains("\"named\""), "{provider}");
     let other = read(&ExternalFileConfig::default(), &TestEnv::with(&[("ALICLOUD_PROFILE", "other")]));
     assert!(other.contains("the profile \"other\" does not exist"), "{other}");
 }

@@ -138,10 +138,7 @@ impl OpenSecretFile {
 impl SecretFileError {
     fn new(path: &Path, error: io::Error) -> Self {
         let name = path.display().to_string();
-        match error.kind() {
-            ErrorKind::FileTooLarge => Self::TooLarge(name),
-            _ => Self::Failed(name, error),
-        }
+        if error.kind() == ErrorKind::FileTooLarge { Self::TooLarge(name) } else { Self::Failed(name, error) }
     }
 
     /// Returns whether the file does not exist.
