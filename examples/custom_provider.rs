@@ -1,5 +1,5 @@
 //! A proxy with a custom credential provider: here a vault within this process. It serves on a free
-//! port in front of an embedded OSS, stores one object through the proxy, and exits.
+//! port in front of an emulated OSS, stores one object through the proxy, and exits.
 //!
 //! ```text
 //! cargo run --example custom_provider

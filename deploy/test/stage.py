@@ -1,4 +1,4 @@
-"""Shared parts of the deployment tests: the embedded OSS, free ports, requests, and notifications to systemd."""
+"""Shared parts of the deployment tests: the emulated OSS, free ports, requests, and notifications to systemd."""
 
 import http.client
 import os
@@ -73,7 +73,7 @@ def started(command, **more):
 
 @contextmanager
 def embedded_oss(binary, issuer=None, role=None, buckets=(BUCKET,)):
-    """Starts the embedded OSS, optionally with an STS that accepts the token of a pod; yields its address."""
+    """Starts the emulated OSS, optionally with an STS that accepts the token of a pod; yields its address."""
     command = [binary, "emulate", "--listen", "127.0.0.1:0", "--access-key-id", KEY_ID, "--access-key-secret", KEY_SECRET]
     for bucket in buckets:
         command += ["--bucket", bucket]
@@ -106,7 +106,7 @@ class Notified:
 
 
 def unit_config(source, directory, oss, admin):
-    """Writes the proxy.toml of the unit, with the embedded OSS as upstream, and the credentials of LoadCredential=."""
+    """Writes the proxy.toml of the unit, with the emulated OSS as upstream, and the credentials of LoadCredential=."""
     with open(source, encoding="utf-8") as file:
         text = file.read()
     changed = text.replace("127.0.0.1:8771", f"127.0.0.1:{admin}").replace(

@@ -1,4 +1,4 @@
-//! `demo`: runs the proxy against an embedded OSS, step by step, and then leaves both to the user.
+//! `demo`: runs the proxy against an emulated OSS, step by step, and then leaves both to the user.
 
 use std::io;
 use std::net::SocketAddr;
@@ -94,7 +94,7 @@ async fn demo(arguments: &DemoArgs) -> Result<CommandExit, DemoError> {
     Ok(if whole && drained == DrainOutcome::Whole { CommandExit::Ok } else { CommandExit::Failure })
 }
 
-/// Starts the embedded OSS on the default port, or on a free one.
+/// Starts the emulated OSS on the default port, or on a free one.
 async fn start_oss() -> Result<Emulator, DemoError> {
     let settings = || -> Result<EmulatorSettings, DemoError> {
         let settings = EmulatorSettings::new(Region::parse(REGION)?, Arc::new(SystemEnv));
@@ -123,7 +123,7 @@ async fn start_proxy(oss: SocketAddr) -> Result<App, DemoError> {
 }
 
 /// Returns the configuration as a user would write it. Only `connect` differs; it points to the
-/// embedded OSS.
+/// emulated OSS.
 fn configuration(oss: SocketAddr, listen: &str, admin: &str) -> String {
     format!(
         r#"

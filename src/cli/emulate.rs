@@ -1,4 +1,4 @@
-//! `emulate`: the embedded OSS on a separate port, for tests of the proxy and of the applications
+//! `emulate`: the emulated OSS on a separate port, for tests of the proxy and of the applications
 //! behind it.
 
 use std::io;
@@ -163,6 +163,6 @@ fn issuer(arguments: &EmulateArgs, address: SocketAddr, oss: &OssService) -> io:
     Ok(issuer)
 }
 
-/// The default access key of the embedded OSS. It is valid nowhere else.
+/// The default access key of the emulated OSS. It is valid nowhere else.
 pub(super) const SAMPLE_ID: &str = "LTAI5tEmbeddedOssSample";
 pub(super) const SAMPLE_SECRET: &str = "embedded-oss-sample-secret";

@@ -46,7 +46,7 @@ impl ContentDigest {
         }
         // The content may be a secret.
         let mut content = Zeroizing::new(Vec::new());
-        let read = File::open(path).and_then(|file| file.take(LOOK_MAX).read_to_end(&mut content));
+        let read = File::open(path).and_then(|file| file.take(HASHED_FILE_MAX).read_to_end(&mut content));
         Some(Self::either(read.map(|_| content.as_slice()).map_err(|error| error.kind())))
     }
 
@@ -129,4 +129,4 @@ impl SourceEnv for TrackedEnv<'_> {
 
 /// The maximum size of a digested content. A bundle of all public certificate authorities is less
 /// than 1 MiB.
-const LOOK_MAX: u64 = 16 << 20;
+const HASHED_FILE_MAX: u64 = 16 << 20;

@@ -159,7 +159,7 @@ impl EndpointState {
                 return NextCall::Closed(until - now);
             }
             if self.probed {
-                return NextCall::Closed(PROBE_LOOK);
+                return NextCall::Closed(PROBE_POLL_INTERVAL);
             }
         }
         self.budget = (self.budget + now.duration_since(self.filled).as_secs_f64() * PER_SECOND).min(BURST);
@@ -220,7 +220,7 @@ const CLOSED: Duration = Duration::from_millis(1_500);
 const THROTTLED_MIN: Duration = Duration::from_secs(3);
 const THROTTLED_MAX: Duration = Duration::from_secs(15);
 /// The interval at which callers check whether the probe has ended.
-const PROBE_LOOK: Duration = Duration::from_millis(50);
+const PROBE_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The limit on concurrent calls. Unresponsive calls do not count, so that they block no other.
 const FLIGHTS: usize = 8;
 /// STS allows 100 calls per second for an account and all its users; this is the share of one

@@ -121,7 +121,7 @@ impl UpstreamResponse {
     }
 
     /// Redacts the token in an error response; a success is returned unchanged. The proxy's own
-    /// document replaces one that is not understood, is encoded, or exceeds [`LOOKED_INTO_MAX`].
+    /// document replaces one that is not understood, is encoded, or exceeds [`INSPECTED_BODY_MAX`].
     pub(super) async fn redact_token(
         mut self,
         token: &TokenSearch,
@@ -197,7 +197,7 @@ impl UpstreamResponse {
             let document = headers.get(ERROR).and_then(|value| STANDARD.decode(value).ok());
             document.map(Bytes::from).unwrap_or_default()
         } else {
-            if self.response.body().size_hint().lower() > LOOKED_INTO_MAX as u64 {
+            if self.response.body().size_hint().lower() > INSPECTED_BODY_MAX as u64 {
                 return Ok(None);
             }
             let body = self.read(stall).await?;
@@ -247,7 +247,7 @@ impl UpstreamResponse {
             if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
                 read.extend_from_slice(&data);
             }
-            if read.len() > LOOKED_INTO_MAX {
+            if read.len() > INSPECTED_BODY_MAX {
                 return Ok(ErrorBody { bytes: read.freeze(), is_whole: false });
             }
         }
@@ -305,4 +305,4 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const TOKEN_EXPIRED: &str = "0002-00000007";
 const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");
 /// The maximum size of an error document that is inspected; those of OSS have a few KiB.
-const LOOKED_INTO_MAX: usize = 64 * 1024;
+const INSPECTED_BODY_MAX: usize = 64 * 1024;

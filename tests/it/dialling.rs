@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 use crate::support::certificates::Authority;
 use crate::support::{Client, Proxy, ask, bucket, eventually, oss, proxy};
 
-/// Starts a TLS listener for these names in front of an embedded OSS. Returns its address and the
+/// Starts a TLS listener for these names in front of an emulated OSS. Returns its address and the
 /// file with its authority.
 pub(crate) fn tls_before(
     oss: &oss_signing_proxy::emulator::EmulatorThread,

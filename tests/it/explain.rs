@@ -107,7 +107,7 @@ pub(crate) const STS: [(&str, &str); 3] =
 
 type Environment<'a> = &'a [(&'a str, &'a str)];
 
-/// Runs `explain` for a request, in the region of the embedded OSS unless another is named. Asserts
+/// Runs `explain` for a request, in the region of the emulated OSS unless another is named. Asserts
 /// that it prints no secret.
 pub(crate) fn ask(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let region: &[&str] = if arguments.contains(&"--region") { &[] } else { &["--region", "cn-hangzhou"] };

@@ -1,4 +1,4 @@
-//! `explain --server-error`: real error responses of the embedded OSS, and the first difference
+//! `explain --server-error`: real error responses of the emulated OSS, and the first difference
 //! between its text and the proxy's.
 
 use std::fs;

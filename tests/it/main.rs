@@ -1,4 +1,4 @@
-//! Integration tests: the real proxy on real sockets, against the embedded OSS or a scripted
+//! Integration tests: the real proxy on real sockets, against the emulated OSS or a scripted
 //! upstream.
 
 mod addressing;

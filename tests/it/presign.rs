@@ -1,4 +1,4 @@
-//! `presign`: URLs that work at their destination, verified by the embedded OSS.
+//! `presign`: URLs that work at their destination, verified by the emulated OSS.
 
 use crate::support::{Answer, Client, ID, KEY, SECRET, STS_ID, TOKEN, bucket, oss, run};
 

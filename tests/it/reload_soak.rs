@@ -106,7 +106,7 @@ fn load(open: &Open, progress: &Arc<Progress>) -> Vec<JoinHandle<()>> {
     vec![spawn(brief), spawn(brief), spawn(upload), spawn(download)]
 }
 
-/// Returns one of two keys that the embedded OSS accepts.
+/// Returns one of two keys that the emulated OSS accepts.
 fn key(turn: u64) -> String {
     let token = format!("security_token = \"{TOKEN}\"\n");
     let (id, token) = if turn.is_multiple_of(2) { (ID, "") } else { (STS_ID, &*token) };

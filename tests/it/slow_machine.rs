@@ -59,7 +59,7 @@ fn a_pipe_where_a_file_of_credentials_was_meant_is_an_error_of_that_source_alone
 }
 
 /// A service that is both a credentials URI and an STS. In exchange for the correct content of the
-/// files, it returns temporary credentials that the embedded OSS knows.
+/// files, it returns temporary credentials that the emulated OSS knows.
 fn service() -> Script {
     let triple = format!(
         "\"AccessKeyId\": \"{STS_ID}\", \"AccessKeySecret\": \"{SECRET}\", \"SecurityToken\": \"{TOKEN}\", \

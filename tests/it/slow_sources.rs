@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{ID, Peer, SECRET, Script, Served, ask, eventually, oss, run};
 
-/// Returns the response of a credentials URI with the key of the embedded OSS.
+/// Returns the response of a credentials URI with the key of the emulated OSS.
 fn key() -> String {
     let body = format!("{{\"AccessKeyId\": \"{ID}\", \"AccessKeySecret\": \"{SECRET}\"}}");
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())

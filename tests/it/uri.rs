@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::support::{KEY, SECRET, STS_ID, Script, Served, TOKEN, ask, eventually, oss, proxy, run};
 
-/// Starts a service that returns the temporary credentials which the embedded OSS knows.
+/// Starts a service that returns the temporary credentials which the emulated OSS knows.
 fn service() -> Script {
     let body = format!(
         "{{\"Code\":\"Success\",\"AccessKeyId\":\"{STS_ID}\",\"AccessKeySecret\":\"{SECRET}\",\"SecurityToken\":\"{TOKEN}\",\"Expiration\":\"2999-01-01T00:00:00Z\"}}"

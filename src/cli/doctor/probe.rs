@@ -235,7 +235,7 @@ impl ProbeDocument {
             if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
                 read.extend_from_slice(&data);
             }
-            if read.len() > LOOKED_INTO_MAX {
+            if read.len() > INSPECTED_BODY_MAX {
                 return Ok(Self { text: String::from_utf8_lossy(&read).into_owned(), is_whole: false });
             }
         }
@@ -268,6 +268,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 const NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");
 const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 /// The longest body that is searched for an error. Those of OSS have a few KiB.
-const LOOKED_INTO_MAX: usize = 64 * 1024;
+const INSPECTED_BODY_MAX: usize = 64 * 1024;
 /// The longest word of OSS; tokens are longer.
 const WORD_MAX: usize = 128;

@@ -20,7 +20,7 @@ class Run:
     client: str
     mode: str
     world: str
-    proxy: str  # the signature of the proxy, or "-" for a direct connection to the embedded OSS
+    proxy: str  # the signature of the proxy, or "-" for a direct connection to the emulated OSS
     signature: str  # the signature of the client
     keys: str
     bucket: str = ""

@@ -56,7 +56,7 @@ class Server:
 
 
 class World:
-    """An embedded OSS with its keys, and a proxy per signature in front of it."""
+    """An emulated OSS with its keys, and a proxy per signature in front of it."""
 
     def __init__(self, name, keys, buckets):
         self.name, self.keys, self.buckets = name, keys, buckets

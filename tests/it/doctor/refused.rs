@@ -81,7 +81,7 @@ fn disguised() -> EmulatorThread {
     let settings =
         EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
             .account(EmulatedAccount::temporary("TMP.testkeyid", SECRET, TOKEN));
-    Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
+    Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an emulated OSS")
 }
 
 #[test]

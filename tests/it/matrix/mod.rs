@@ -173,7 +173,7 @@ enum Patience {
     Little,
 }
 
-/// The fixture of the matrix: an embedded OSS and a proxy in front of it.
+/// The fixture of the matrix: an emulated OSS and a proxy in front of it.
 struct Field {
     oss: EmulatorThread,
     proxy: Proxy,

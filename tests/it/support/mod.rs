@@ -1,4 +1,4 @@
-//! Test fixtures: the embedded OSS, the proxy, a scripted upstream, and a client that sends exactly
+//! Test fixtures: the emulated OSS, the proxy, a scripted upstream, and a client that sends exactly
 //! the given bytes.
 
 pub(crate) mod certificates;
@@ -34,7 +34,7 @@ pub(crate) fn bucket(name: &str) -> Bucket {
     Bucket::parse(name).expect("a bucket name")
 }
 
-/// Starts the embedded OSS on a free port, with the buckets `photos` and `files`.
+/// Starts the emulated OSS on a free port, with the buckets `photos` and `files`.
 pub(crate) fn oss() -> EmulatorThread {
     let settings =
         EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
@@ -43,7 +43,7 @@ pub(crate) fn oss() -> EmulatorThread {
             .domain("img.example.com", bucket("photos"))
             .bucket(bucket("photos"))
             .bucket(bucket("files"));
-    Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
+    Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an emulated OSS")
 }
 
 /// Waits until `condition` holds. The test fails with `what` if it never does.

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i
     )
 }
 
-/// The variables of a key pair that the embedded OSS knows.
+/// The variables of a key pair that the emulated OSS knows.
 pub(crate) const KEY: [(&str, &str); 2] = [("OSS_ACCESS_KEY_ID", ID), ("OSS_ACCESS_KEY_SECRET", SECRET)];
 
 /// `serve` as a process. It is killed on drop.
