@@ -6,17 +6,40 @@ use std::fmt;
 
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{MetricLabels, MetricValues, MetricsScrape, counter, gauge, histogram, signed};
+use super::super::process::AdminProcess;
+use super::exposition::{MetricLabels, MetricValues, counter, gauge, histogram, signed};
 use crate::credentials::{CredentialState, EndpointStatus, ProvideError, SourceStatus};
 use crate::time::Timestamp;
 
-/// Encodes all metrics of credentials.
-pub(super) fn encode(scrape: &MetricsScrape, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let MetricsScrape { now, sources, endpoints, clocks, .. } = scrape;
-    services(endpoints, clocks, out)?;
-    states(sources, *now, out)?;
-    served(sources, out)?;
-    counts(sources, out)
+/// A snapshot of the state of credentials.
+#[derive(Debug)]
+pub(super) struct CredentialMetrics {
+    now: Timestamp,
+    sources: Vec<SourceStatus>,
+    endpoints: Vec<EndpointStatus>,
+    /// The offset of the clock of each service, in seconds.
+    clocks: BTreeMap<String, i64>,
+}
+
+impl CredentialMetrics {
+    /// Takes a snapshot of the sources and of the services that they call.
+    pub(super) fn take(process: &dyn AdminProcess) -> Self {
+        let services = process.services();
+        Self {
+            now: process.now(),
+            sources: process.sources(),
+            endpoints: services.endpoints(),
+            clocks: services.clocks().snapshot(),
+        }
+    }
+
+    /// Encodes all metrics of credentials.
+    pub(super) fn encode(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        services(&self.endpoints, &self.clocks, out)?;
+        states(&self.sources, self.now, out)?;
+        served(&self.sources, out)?;
+        counts(&self.sources, out)
+    }
 }
 
 /// Encodes the metrics of credential endpoints.
