@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use super::super::exit::CommandExit;
 use super::super::explain::masked;
-use super::UpstreamSigner;
+use super::connectivity;
 use super::fault::FaultKind;
 use super::interpret::{self, ProbeContext};
 use super::probe::{ProbeError, ProbeRequest};
 use super::report::{Finding, FindingLevel, ReportSection};
-use super::{Bucket, ProxyConfig, UpstreamId, connectivity};
-use crate::address::{UpstreamAddress, UrlScheme};
+use super::upstream_signer::UpstreamSigner;
+use crate::address::{UpstreamAddress, UpstreamId, UrlScheme};
 use crate::app::build::to_upstreams;
 use crate::app::system_env::SystemEnv;
-use crate::config::UpstreamSettings;
+use crate::config::{ProxyConfig, UpstreamSettings};
 use crate::credentials::Credentials;
+use crate::oss::Bucket;
 use crate::proxy::SigningKeyError;
 use crate::time::Clock as _;
 use crate::transport::{
