@@ -13,7 +13,7 @@ use super::super::response::OssResponse;
 use super::super::settings::ServiceIdentity;
 use super::super::verify::SimulatedFailure;
 use super::super::wire::{BodyEnding, CloseMode, ExitFlag, IncomingBody, KeptBody, OutgoingBody, SendRate};
-use super::InjectedFault;
+use super::injected_fault::InjectedFault;
 use crate::time::Timestamp;
 
 /// The faults that apply to one request.

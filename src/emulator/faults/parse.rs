@@ -3,7 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{FaultSwitches, InjectedFault};
+use super::injected_fault::InjectedFault;
+use super::switches::FaultSwitches;
 use crate::oss::Region;
 
 /// A fault and its number of uses: `[TIMES:]KIND[=VALUE]`.
