@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::error::OssError;
 use super::faults::{ActiveFaults, FaultContext, FaultSwitches};
-use super::operation::{self, OperationContext};
+use super::operation::{self, OperationContext, OperationPlan};
 use super::recorder::RequestRecorder;
 use super::request::{OssRequest, RequestTarget};
 use super::response::{OssResponse, ResponseContext};
@@ -190,7 +190,7 @@ impl OssService {
                 Err(BrokenBody(_)) => return Err(ConnectionClosed),
             },
         };
-        if let Err(failure) = operation::check_payload(&request, &payload, &plan) {
+        if let Err(failure) = plan.check_payload(&request, &payload) {
             return Ok(Err(failure));
         }
         let now = faults.clock(self.0.clock.now());
@@ -210,7 +210,7 @@ impl OssService {
         head: request::Parts,
         identity: &ServiceIdentity,
         faults: &ActiveFaults,
-    ) -> Result<(OssRequest, operation::OperationPlan), OssError> {
+    ) -> Result<(OssRequest, OperationPlan), OssError> {
         let shared = &*self.0;
         let request = OssRequest::read(head.method, &head.uri, head.headers, identity)?;
         let caller = verify::authenticate(
@@ -222,7 +222,7 @@ impl OssService {
                 simulated_failure: faults.simulated_failure(),
             },
         )?;
-        let plan = operation::plan(&request)?;
+        let plan = operation::select(&request)?;
         if let Some(bucket) = request.target.bucket()
             && !plan.makes_bucket()
         {
@@ -237,7 +237,7 @@ impl OssService {
 
     /// Returns whether the ACL permits an anonymous request. The ACL of the object takes precedence
     /// over that of the bucket.
-    fn is_public(&self, target: &RequestTarget, plan: &operation::OperationPlan) -> bool {
+    fn is_public(&self, target: &RequestTarget, plan: &OperationPlan) -> bool {
         let Some(bucket) = target.bucket() else {
             return false;
         };

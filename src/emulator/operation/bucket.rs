@@ -5,8 +5,9 @@ use http::StatusCode;
 use super::super::error::OssError;
 use super::super::response::OssResponse;
 use super::super::store::{BucketContents, PRIVATE};
+use super::context::OperationContext;
 use super::xml::XmlDocument;
-use super::{OperationContext, list, object, object_metadata};
+use super::{list, object, object_metadata};
 
 /// Handles ListBuckets.
 pub(super) fn list_all(context: OperationContext<'_>) -> Result<OssResponse, OssError> {

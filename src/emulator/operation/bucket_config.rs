@@ -5,7 +5,9 @@ use http::{Method, StatusCode};
 use super::super::error::OssError;
 use super::super::request::OssRequest;
 use super::super::response::OssResponse;
-use super::{OperationContext, OperationPlan, xml};
+use super::context::OperationContext;
+use super::plan::OperationPlan;
+use super::xml;
 
 /// A setting of a bucket.
 #[derive(Debug)]

@@ -8,9 +8,10 @@ use super::super::request::{self, OssRequest};
 use super::super::response::OssResponse;
 use super::super::store::{ObjectKind, ObjectMetadata, ObjectStore, StoredObject, SummedBody, UploadedPart};
 use super::condition::{ConditionHeaders, ConditionResult, check_overwrite};
+use super::context::OperationContext;
 use super::object::modified;
 use super::xml::XmlDocument;
-use super::{OperationContext, multipart, object_metadata, range};
+use super::{multipart, object_metadata, range};
 
 /// Handles CopyObject.
 pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {

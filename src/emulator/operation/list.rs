@@ -8,7 +8,7 @@ use super::super::encoding::ParameterPairs;
 use super::super::error::OssError;
 use super::super::response::OssResponse;
 use super::super::store::StoredObject;
-use super::OperationContext;
+use super::context::OperationContext;
 use super::object::modified;
 use super::xml::{KeyEncoding, XmlDocument};
 

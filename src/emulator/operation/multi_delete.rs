@@ -2,7 +2,7 @@
 
 use super::super::error::OssError;
 use super::super::response::OssResponse;
-use super::OperationContext;
+use super::context::OperationContext;
 use super::xml::{self, KeyEncoding, XmlDocument};
 
 /// Deletes up to a thousand keys. Lists the deleted keys unless the request asks for quiet mode.

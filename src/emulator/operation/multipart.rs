@@ -14,8 +14,9 @@ use super::super::store::{
     MultipartUpload, ObjectKind, ObjectMetadata, StoredObject, SummedBody, UploadedPart,
 };
 use super::condition::check_overwrite;
+use super::context::OperationContext;
+use super::object_metadata;
 use super::xml::{self, KeyEncoding, XmlDocument};
-use super::{OperationContext, object_metadata};
 
 /// Handles InitiateMultipartUpload.
 pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {

@@ -9,9 +9,10 @@ use super::super::request::OssRequest;
 use super::super::response::OssResponse;
 use super::super::store::{ObjectKind, StoredObject, SummedBody};
 use super::condition::{ConditionHeaders, ConditionResult, check_overwrite};
+use super::context::OperationContext;
 use super::symlink::resolved;
 use super::xml::XmlDocument;
-use super::{OperationContext, object_metadata, range};
+use super::{object_metadata, range};
 use crate::time::Timestamp;
 
 /// Handles PutObject.

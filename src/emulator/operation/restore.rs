@@ -4,7 +4,8 @@ use http::StatusCode;
 
 use super::super::error::OssError;
 use super::super::response::OssResponse;
-use super::{OperationContext, xml};
+use super::context::OperationContext;
+use super::xml;
 
 /// Handles RestoreObject. An archived object becomes readable immediately. The first request
 /// returns 202, later ones return 200.

@@ -7,7 +7,8 @@ use super::super::error::OssError;
 use super::super::response::OssResponse;
 use super::super::store::{BucketContents, ObjectKind, StoredObject, SummedBody};
 use super::condition::check_overwrite;
-use super::{OperationContext, object_metadata};
+use super::context::OperationContext;
+use super::object_metadata;
 
 /// Handles PutSymlink.
 pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {

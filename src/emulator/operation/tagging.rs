@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::super::error::OssError;
 use super::super::response::OssResponse;
-use super::OperationContext;
+use super::context::OperationContext;
 use super::xml::{self, XmlDocument};
 
 /// Handles PutObjectTagging.

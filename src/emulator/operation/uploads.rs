@@ -5,10 +5,11 @@ use std::ops::Bound;
 use super::super::error::OssError;
 use super::super::response::OssResponse;
 use super::super::store::{BucketContents, MultipartUpload};
+use super::context::OperationContext;
+use super::list;
 use super::multipart::upload;
 use super::object::modified;
 use super::xml::{KeyEncoding, XmlDocument};
-use super::{OperationContext, list};
 
 /// The parameters of a listing of uploads.
 struct UploadListParameters<'a> {

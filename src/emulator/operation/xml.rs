@@ -9,7 +9,7 @@ use quick_xml::events::Event;
 
 use super::super::encoding::{SlashEscaping, escape};
 use super::super::error::OssError;
-use super::OperationContext;
+use super::context::OperationContext;
 
 /// A document that is being written.
 #[derive(Debug)]
