@@ -8,13 +8,15 @@ use serde_json::Value;
 use super::super::encoding::{ParameterPair, ParameterPairs};
 use super::super::request::{OssRequest, RequestTarget};
 use super::super::settings::{EmulatedAccount, ServiceIdentity};
+use super::claim::ClaimedScope;
+use super::signed_headers::merged;
 use super::{RequestAuthentication, SignatureVerifier, authenticate, v1, v4};
 use crate::oss::{Bucket, Region};
 use crate::time::Timestamp;
 
 /// Returns a V1 `Authorization` for tests that are not about signatures.
 pub(in crate::emulator) fn authorization(request: &OssRequest, secret: &str, id: &str) -> String {
-    let date = super::merged(&request.headers, "date").expect("a date");
+    let date = merged(&request.headers, "date").expect("a date");
     format!("OSS {id}:{}", v1::signature(secret, &v1::string_to_sign(request, &date)))
 }
 
@@ -114,7 +116,7 @@ fn every_stage_of_every_v4_vector_is_reproduced() {
         let json = &vector.json;
         let expected = &vector.json["expected"];
         let at = vector.now.iso_basic();
-        let scope = v4::ClaimedScope {
+        let scope = ClaimedScope {
             day: at[..8].to_owned(),
             region: text(&json["region"]),
             product: text(&json["product"]),
@@ -144,7 +146,7 @@ fn every_stage_of_every_v1_vector_is_reproduced() {
     for vector in Vector::all().iter().filter(|vector| vector.json["version"] == "v1") {
         let expected = &vector.json["expected"];
         let headers = &vector.request.headers;
-        let date = super::merged(headers, "x-oss-date").or_else(|| super::merged(headers, "date"));
+        let date = merged(headers, "x-oss-date").or_else(|| merged(headers, "date"));
         let string = v1::string_to_sign(&vector.request, &date.expect("a date"));
         let signature = v1::signature(&text(&vector.json["access_key_secret"]), &string);
         let id = &vector.json["id"];

@@ -7,10 +7,9 @@ use sha1::Sha1;
 
 use super::super::error::OssError;
 use super::super::request::{OssRequest, RequestTarget};
-use super::{
-    SignatureAlgorithm, SignatureClaim, SignatureValidity, bad_authorization, bad_date, merged, no_date,
-    token_header,
-};
+use super::claim::{SignatureAlgorithm, SignatureClaim, SignatureValidity};
+use super::header_error::{bad_authorization, bad_date, no_date};
+use super::signed_headers::{merged, token_header};
 use crate::time::Timestamp;
 
 /// Parses `id:signature`, which follows `OSS ` in the header.

@@ -9,19 +9,10 @@ use super::super::encoding::{SlashEscaping, escape};
 use super::super::error::OssError;
 use super::super::request::{OssRequest, RequestTarget};
 use super::super::settings::ServiceIdentity;
-use super::{
-    SignatureAlgorithm, SignatureClaim, SignatureValidity, bad_authorization, bad_date, merged, no_date,
-    token_header,
-};
+use super::claim::{ClaimedScope, SignatureAlgorithm, SignatureClaim, SignatureValidity};
+use super::header_error::{bad_authorization, bad_date, no_date};
+use super::signed_headers::{merged, token_header};
 use crate::time::Timestamp;
-
-/// The scope of a V4 signature, as the request claims it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct ClaimedScope {
-    pub(super) day: String,
-    pub(super) region: String,
-    pub(super) product: String,
-}
 
 /// The date line of the string to sign, and the time it denotes.
 struct SignedDateLine<'a> {
