@@ -5,18 +5,27 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, request};
 
-use super::{IssuerCall, IssuerRejection, IssuerShared};
+use super::shared::{IssuerCall, IssuerRejection, IssuerShared};
 
-impl IssuerShared {
+/// The metadata service and the credentials URI, which need no signature.
+pub(super) struct MetadataService<'a> {
+    shared: &'a IssuerShared,
+}
+
+impl<'a> MetadataService<'a> {
+    pub(super) fn new(shared: &'a IssuerShared) -> Self {
+        Self { shared }
+    }
+
     /// Handles a call to the metadata service. An instance in hardened mode rejects calls without a
     /// token.
-    pub(super) fn metadata(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
+    pub(super) fn respond(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
         let method = &head.method;
         let path = head.uri.path();
-        self.note(call("metadata", method, path))?;
+        self.shared.note(call("metadata", method, path))?;
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let (hardened, token, role) = {
-            let state = self.state.lock();
+            let state = self.shared.state.lock();
             (state.hardened, format!("metadata-token-{}", state.metadata_tokens), state.instance_role.clone())
         };
         if path == "/latest/api/token" {
@@ -50,19 +59,19 @@ impl IssuerShared {
     }
 
     /// Handles a call to the credentials URI.
-    pub(super) fn handed(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
-        self.note(call("uri", &head.method, head.uri.path()))?;
+    pub(super) fn hand_out(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
+        self.shared.note(call("uri", &head.method, head.uri.path()))?;
         let given = head.headers.get("authorization").and_then(|value| value.to_str().ok());
-        if self.state.lock().authorization.as_deref().is_some_and(|wanted| given != Some(wanted)) {
+        if self.shared.state.lock().authorization.as_deref().is_some_and(|wanted| given != Some(wanted)) {
             return Err(IssuerRejection(StatusCode::UNAUTHORIZED, "Unauthorized", "unauthorized"));
         }
         Ok(self.credentials_document())
     }
 
     fn credentials_document(&self) -> String {
-        let mut given = self.issue(Duration::from_secs(6 * 60 * 60)).json();
+        let mut given = self.shared.issue(Duration::from_secs(6 * 60 * 60)).json();
         given["Code"] = "Success".into();
-        given["LastUpdated"] = self.oss.now().rfc3339().into();
+        given["LastUpdated"] = self.shared.oss.now().rfc3339().into();
         given.to_string()
     }
 }

@@ -3,10 +3,9 @@
 //! independently of the signing code.
 
 mod metadata;
+mod shared;
 mod sts;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -27,9 +26,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::service::OssService;
-use super::settings::EmulatedAccount;
-use crate::secret::Secret;
 use crate::time::Timestamp;
+use metadata::MetadataService;
+use shared::{IssuerRejection, IssuerShared};
+use sts::StsService;
+
+pub use shared::IssuerCall;
+pub use shared::IssuerFault;
 
 /// STS, metadata service and credentials URI on a dedicated thread. Dropping this stops it.
 #[derive(Debug)]
@@ -39,84 +42,6 @@ pub struct CredentialIssuer {
     shared: Arc<IssuerShared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// The state shared by all connections.
-struct IssuerShared {
-    oss: OssService,
-    state: Mutex<IssuerState>,
-}
-
-#[derive(Default)]
-struct IssuerState {
-    /// Roles by ARN, each with its required external ID.
-    roles: BTreeMap<String, Option<String>>,
-    /// Valid tokens of service accounts.
-    tokens: Vec<String>,
-    /// Error responses for the next calls, one each.
-    faults: Vec<(StatusCode, &'static str)>,
-    /// The lifetime of issued credentials, overriding the requested one.
-    lifetime: Option<Duration>,
-    /// The offset of the issuer's clock, in seconds.
-    ahead_s: i64,
-    calls: Vec<IssuerCall>,
-    issued: u32,
-    /// The ARN of the assumed role, by issued access key ID.
-    arns: BTreeMap<String, String>,
-    /// The RAM role of the instance.
-    instance_role: Option<String>,
-    /// True if metadata requires a token, false if the token is optional. `None` if the service has
-    /// no tokens.
-    hardened: Option<bool>,
-    /// The number of times that all metadata tokens were revoked.
-    metadata_tokens: u32,
-    /// The `Authorization` value that the credentials URI requires.
-    authorization: Option<String>,
-    fault: IssuerFault,
-    last_ends: Option<Timestamp>,
-    in_flight: usize,
-    in_flight_max: usize,
-}
-
-/// A fault of the issuer, in effect until replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IssuerFault {
-    /// Responds to every second call with 503.
-    pub every_second: bool,
-    /// The delay before each response.
-    pub delay: Duration,
-    /// Closes connections without a response.
-    pub dead: bool,
-}
-
-/// Issued temporary credentials.
-struct IssuedCredentials {
-    id: String,
-    secret: Secret,
-    token: Secret,
-    expires: Timestamp,
-}
-
-/// A recorded call.
-#[derive(Clone, Debug)]
-pub struct IssuerCall {
-    /// The requested action.
-    pub action: String,
-    /// The raw query of an STS call; method and path of other calls.
-    pub parameters: BTreeMap<String, String>,
-    /// The raw query.
-    pub query: String,
-    /// The signature style, or `None` for an unsigned call.
-    pub style: Option<&'static str>,
-}
-
-/// An error response: status, code and message.
-struct IssuerRejection(StatusCode, &'static str, &'static str);
-
-impl fmt::Debug for IssuerShared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
 }
 
 impl CredentialIssuer {
@@ -241,7 +166,7 @@ fn run(
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let shared = Arc::clone(shared);
                 connections.spawn(async move {
-                    let service = service_fn(|request| shared.handle(request));
+                    let service = service_fn(|request| handle(&shared, request));
                     // A connection error affects only its client.
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -255,100 +180,48 @@ fn run(
     });
 }
 
-impl IssuerShared {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_s(self.oss.now().unix_s() + self.state.lock().ahead_s)
+/// Responds to a call by its path, with the faults that are in effect.
+async fn handle(
+    shared: &IssuerShared,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, DeadConnection> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let fault = {
+        let mut state = shared.state.lock();
+        state.in_flight += 1;
+        state.in_flight_max = state.in_flight_max.max(state.in_flight);
+        state.fault
+    };
+    tokio::time::sleep(fault.delay).await;
+    shared.state.lock().in_flight -= 1;
+    if fault.dead {
+        return Err(DeadConnection);
     }
-
-    async fn handle(
-        &self,
-        request: hyper::Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, DeadConnection> {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let fault = {
-            let mut state = self.state.lock();
-            state.in_flight += 1;
-            state.in_flight_max = state.in_flight_max.max(state.in_flight);
-            state.fault
-        };
-        tokio::time::sleep(fault.delay).await;
-        self.state.lock().in_flight -= 1;
-        if fault.dead {
-            return Err(DeadConnection);
+    let path = head.uri.path();
+    let is_metadata = path.starts_with("/latest/");
+    let answered = match path {
+        _ if is_metadata => MetadataService::new(shared).respond(&head),
+        "/credentials" => MetadataService::new(shared).hand_out(&head),
+        _ => StsService::new(shared).respond(&head, &body),
+    };
+    let (status, text) = match answered {
+        Ok(text) => (StatusCode::OK, text),
+        Err(IssuerRejection(status, code, _)) if is_metadata => {
+            (status, format!("<html><body><h1>{code}</h1></body></html>"))
         }
-        let path = head.uri.path();
-        let is_metadata = path.starts_with("/latest/");
-        let answered = match path {
-            _ if is_metadata => self.metadata(&head),
-            "/credentials" => self.handed(&head),
-            _ => self.sts(&head, &body),
-        };
-        let (status, text) = match answered {
-            Ok(text) => (StatusCode::OK, text),
-            Err(IssuerRejection(status, code, _)) if is_metadata => {
-                (status, format!("<html><body><h1>{code}</h1></body></html>"))
-            }
-            Err(IssuerRejection(status, code, message)) => {
-                let text =
-                    json!({"RequestId": "STS-REQUEST-1", "HostId": "sts", "Code": code, "Message": message});
-                (status, text.to_string())
-            }
-        };
-        let mut response = Response::new(Full::from(text));
-        *response.status_mut() = status;
-        if let Ok(date) = self.now().http_date().parse() {
-            response.headers_mut().insert(header::DATE, date);
+        Err(IssuerRejection(status, code, message)) => {
+            let text =
+                json!({"RequestId": "STS-REQUEST-1", "HostId": "sts", "Code": code, "Message": message});
+            (status, text.to_string())
         }
-        Ok(response)
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    if let Ok(date) = shared.now().http_date().parse() {
+        response.headers_mut().insert(header::DATE, date);
     }
-
-    /// Records a call. Returns an error if a fault replaces the response.
-    fn note(&self, call: IssuerCall) -> Result<(), IssuerRejection> {
-        let mut state = self.state.lock();
-        state.calls.push(call);
-        if !state.faults.is_empty() {
-            let (status, code) = state.faults.remove(0);
-            return Err(IssuerRejection(status, code, "a fault is injected"));
-        }
-        if state.fault.every_second && state.calls.len().is_multiple_of(2) {
-            return Err(IssuerRejection(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailable",
-                "a fault is injected into every second call",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Issues temporary credentials and registers them with OSS.
-    fn issue(&self, usual: Duration) -> IssuedCredentials {
-        let (number, lifetime) = {
-            let mut state = self.state.lock();
-            state.issued += 1;
-            (state.issued, state.lifetime.unwrap_or(usual))
-        };
-        let (id, secret, token) = (
-            format!("STS.issued{number}"),
-            format!("issued-secret-{number}"),
-            format!("issued+token/{number}=="),
-        );
-        let expires = self.oss.now() + lifetime;
-        self.state.lock().last_ends = Some(expires);
-        self.oss.add_account(EmulatedAccount::temporary(&id, &secret, &token).until(expires));
-        IssuedCredentials { id, secret: Secret::new(secret), token: Secret::new(token), expires }
-    }
-}
-
-impl IssuedCredentials {
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "AccessKeyId": self.id,
-            "AccessKeySecret": self.secret.expose(),
-            "SecurityToken": self.token.expose(),
-            "Expiration": self.expires.rfc3339(),
-        })
-    }
+    Ok(response)
 }
 
 /// An error that closes the connection without a response.

@@ -12,12 +12,22 @@ use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::{IssuerCall, IssuerRejection, IssuerShared};
+use super::shared::{IssuerCall, IssuerRejection, IssuerShared};
 use crate::oss::{decode, encode_strict};
 use crate::time::Timestamp;
 
-impl IssuerShared {
-    pub(super) fn sts(&self, head: &request::Parts, body: &[u8]) -> Result<String, IssuerRejection> {
+/// The security token service.
+pub(super) struct StsService<'a> {
+    shared: &'a IssuerShared,
+}
+
+impl<'a> StsService<'a> {
+    pub(super) fn new(shared: &'a IssuerShared) -> Self {
+        Self { shared }
+    }
+
+    /// Handles a call to STS.
+    pub(super) fn respond(&self, head: &request::Parts, body: &[u8]) -> Result<String, IssuerRejection> {
         let query = head.uri.query().unwrap_or_default();
         let mut parameters = pairs(query);
         parameters.extend(pairs(&String::from_utf8_lossy(body)));
@@ -38,7 +48,7 @@ impl IssuerShared {
             query: query.to_owned(),
             style,
         };
-        self.note(call)?;
+        self.shared.note(call)?;
         let get = |name: &str| parameters.get(name).map(String::as_str);
         match action.as_str() {
             "AssumeRole" => {
@@ -47,14 +57,14 @@ impl IssuerShared {
                     Some(_) => self.judge_rpc(&head.method, &parameters)?,
                     None => return Err(IssuerRejection(BAD, "MissingParameter.Signature", "unsigned")),
                 };
-                let wanted = self.state.lock().roles.get(get("RoleArn").unwrap_or_default()).cloned();
+                let wanted = self.shared.state.lock().roles.get(get("RoleArn").unwrap_or_default()).cloned();
                 match wanted {
                     Some(id) if id.as_deref() == get("ExternalId") => {}
                     Some(_) | None => return Err(IssuerRejection(DENIED, "NoPermission", "not authorised")),
                 }
             }
             "AssumeRoleWithOIDC" => {
-                let state = self.state.lock();
+                let state = self.shared.state.lock();
                 if !state.tokens.iter().any(|token| Some(token.as_str()) == get("OIDCToken")) {
                     return Err(IssuerRejection(BAD, "AuthenticationFail.OIDCToken.Expired", "expired"));
                 }
@@ -69,7 +79,7 @@ impl IssuerShared {
                     Some(_) => self.judge_rpc(&head.method, &parameters)?,
                     None => return Err(IssuerRejection(BAD, "MissingParameter.Signature", "unsigned")),
                 };
-                let arn = self.state.lock().arns.get(&id).cloned();
+                let arn = self.shared.state.lock().arns.get(&id).cloned();
                 let arn = arn.unwrap_or_else(|| "acs:ram::1234567890123456:user/app".to_owned());
                 return Ok(
                     json!({"RequestId": "STS-REQUEST-1", "AccountId": "1234567890123456", "Arn": arn})
@@ -93,9 +103,9 @@ impl IssuerShared {
         if !(900..=43_200).contains(&asked) {
             return Err(IssuerRejection(BAD, "InvalidParameter.DurationSeconds", "wrong"));
         }
-        let issued = self.issue(std::time::Duration::from_secs(asked));
+        let issued = self.shared.issue(std::time::Duration::from_secs(asked));
         let arn = format!("{}/{session}", get("RoleArn").replace(":role/", ":assumed-role/"));
-        self.state.lock().arns.insert(issued.id.clone(), arn);
+        self.shared.state.lock().arns.insert(issued.id.clone(), arn);
         let document = json!({
             "RequestId": "STS-REQUEST-1",
             "AssumedRoleUser": {"Arn": get("RoleArn"), "AssumedRoleId": format!("1:{session}")},
@@ -178,7 +188,7 @@ impl IssuerShared {
         let Some(at) = Timestamp::parse_rfc3339(text) else {
             return Err(IssuerRejection(BAD, "InvalidTimeStamp.Format", "no time"));
         };
-        if (at.unix_s() - self.now().unix_s()).abs() > 15 * 60 {
+        if (at.unix_s() - self.shared.now().unix_s()).abs() > 15 * 60 {
             return Err(IssuerRejection(BAD, "InvalidTimeStamp.Expired", "expired"));
         }
         Ok(())
@@ -186,7 +196,7 @@ impl IssuerShared {
 
     /// Returns the secret of an account, if the security token matches it.
     fn secret(&self, id: &str, token: &str) -> Result<String, IssuerRejection> {
-        let found = self.oss.with_accounts(|accounts| {
+        let found = self.shared.oss.with_accounts(|accounts| {
             let account = accounts.iter().find(|account| account.access_key_id == id)?;
             let wanted = account.security_token.as_ref().map_or("", crate::secret::Secret::expose);
             Some((account.access_key_secret.expose().to_owned(), wanted == token))
