@@ -22,6 +22,6 @@ pub use names::InvalidBucket;
 pub use names::InvalidRegion;
 pub use names::Region;
 pub(crate) use names::SigningProduct;
+pub(crate) use operation::Operation;
 pub(crate) use operation_columns::AccessKind;
-pub(crate) use operation_table::Operation;
 pub(crate) use query::{Query, QueryParameter, is_of_signature};

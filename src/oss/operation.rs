@@ -7,10 +7,54 @@ use std::sync::LazyLock;
 use http::{HeaderMap, Method, header};
 
 use super::operation_columns::{
-    AccessKind, BUCKET, DELETE, GET, HEAD, OBJECT, OperationSelector, POST, PUT, SERVICE,
+    AccessKind, BUCKET, DELETE, GET, HEAD, NONE, OBJECT, OPTIONS, OperationSelector, POST, PUT, SERVICE,
 };
-use super::operation_table::{Operation, OperationRow, ROWS};
+use super::operation_table::operation_rows;
 use super::query::{Query, QueryParameter, is_of_signature};
+
+/// Defines the operations from their table: an enum, a list of its variants in order, the type of a
+/// row, and a row for each.
+macro_rules! operations {
+    ($(
+        $name:ident: $methods:expr, $levels:expr, $access:ident, [$($kind:ident $(($($value:expr),*))?),*];
+    )*) => {
+        /// An operation of OSS. Requests with an unknown parameter share one name for each method
+        /// and level, such as `GetBucketSettings`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Operation {
+            $($name),*
+        }
+
+        impl Operation {
+            /// All operations, in the order of the table.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),*];
+        }
+
+        /// One row of the table: an operation, and the requests that select it.
+        struct OperationRow {
+            operation: Operation,
+            name: &'static str,
+            /// Bits such as `GET`.
+            methods: u8,
+            /// Bits such as `BUCKET`.
+            levels: u8,
+            access: AccessKind,
+            selectors: &'static [OperationSelector],
+        }
+
+        /// One row for each operation, in the same order.
+        static ROWS: &[OperationRow] = &[$(OperationRow {
+            operation: Operation::$name,
+            name: stringify!($name),
+            methods: $methods,
+            levels: $levels,
+            access: AccessKind::$access,
+            selectors: &[$(OperationSelector::$kind $(($($value),*))?),*],
+        }),*];
+    };
+}
+
+operation_rows!(operations);
 
 /// The parts of a request that select its operation.
 struct OperationLookup<'a> {

@@ -1,5 +1,4 @@
-//! The columns of the operation table: access, methods, levels and selectors, and the macro that
-//! defines the operations from their rows.
+//! The columns of the operation table: access, methods, levels and selectors.
 
 /// The effect of an operation on stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,44 +73,3 @@ pub(super) const SERVICE: u8 = 1;
 pub(super) const BUCKET: u8 = 2;
 /// A request that names bucket and key.
 pub(super) const OBJECT: u8 = 4;
-
-/// Defines the operations from their table: an enum, a list of its variants in order, the type of a
-/// row, and a row for each.
-macro_rules! operations {
-    ($($name:ident: $methods:expr, $levels:expr, $access:ident, [$($selector:expr),*];)*) => {
-        /// An operation of OSS. Requests with an unknown parameter share one name for each method
-        /// and level, such as `GetBucketSettings`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Operation {
-            $($name),*
-        }
-
-        impl Operation {
-            /// All operations, in the order of the table.
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),*];
-        }
-
-        /// One row of the table: an operation, and the requests that select it.
-        pub(super) struct OperationRow {
-            pub(super) operation: Operation,
-            pub(super) name: &'static str,
-            /// Bits such as `GET`.
-            pub(super) methods: u8,
-            /// Bits such as `BUCKET`.
-            pub(super) levels: u8,
-            pub(super) access: AccessKind,
-            pub(super) selectors: &'static [OperationSelector],
-        }
-
-        /// One row for each operation, in the same order.
-        pub(super) static ROWS: &[OperationRow] = &[$(OperationRow {
-            operation: Operation::$name,
-            name: stringify!($name),
-            methods: $methods,
-            levels: $levels,
-            access: $access,
-            selectors: &[$($selector),*],
-        }),*];
-    };
-}
-pub(super) use operations;

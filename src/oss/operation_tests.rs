@@ -61,7 +61,7 @@ fn selectors(select: &Value) -> String {
 
 /// Returns the table that the fixture defines, without the head of the file.
 fn generated(head: &str) -> String {
-    let mut table = format!("{head}operations! {{\n");
+    let mut table = format!("{head}{START}");
     for operation in fixture().iter().filter(|operation| operation["service"] == "oss") {
         let access = match (word(operation), operation["access"].as_str()) {
             ("Preflight", _) | (_, Some("write")) => "Write",
@@ -70,7 +70,7 @@ fn generated(head: &str) -> String {
         let levels = texts(&operation["levels"]).join(" | ").to_uppercase();
         writeln!(
             table,
-            "    {}: {}, {levels}, {access}, [{}];",
+            "            {}: {}, {levels}, {access}, [{}];",
             word(operation),
             texts(&operation["methods"]).join(" | "),
             selectors(&operation["select"])
@@ -82,17 +82,22 @@ fn generated(head: &str) -> String {
             // A GET without a bucket lists buckets, or is rejected.
             if (method, level) != ("Get", "Service") {
                 let bit = level.to_uppercase();
-                writeln!(table, "    {method}{level}Settings: NONE, {bit}, {access}, [];").expect("a line");
+                writeln!(table, "            {method}{level}Settings: NONE, {bit}, {access}, [];")
+                    .expect("a line");
             }
         }
     }
-    table + "}\n"
+    table + END
 }
+
+/// The line before the rows, and the lines after them.
+const START: &str = "        $define! {\n";
+const END: &str = "        }\n    };\n}\npub(super) use operation_rows;\n";
 
 #[test]
 fn the_table_is_the_one_that_the_fixture_makes() {
     let file = include_str!("operation_table.rs");
-    let head = file.split_once("operations! {\n").expect("a table").0;
+    let head = file.split_once(START).expect("a table").0;
     let expected = generated(head);
     if file != expected {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/operation_table.rs");
