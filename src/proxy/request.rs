@@ -215,15 +215,16 @@ impl InboundRequest {
     }
 
     /// Combines the body with the head that will be sent, and keeps the framing of the client.
-    /// `byte_observer` observes the bytes of the body.
+    /// `byte_counter` counts the bytes of the body.
     pub(super) fn attach(
         &mut self,
         mut head: Request<()>,
-        byte_observer: Rc<dyn ByteObserver>,
+        byte_counter: Rc<BodyByteCounter>,
         limits: &RequestLimits,
     ) -> Option<Request<RequestBody>> {
         self.frame(head.headers_mut());
         let in_flight = Rc::clone(&self.in_flight);
+        let byte_observer = Box::new(ReceivedByteObserver(byte_counter));
         let body = RequestBody::new(self.body.take()?, self.ends, byte_observer, limits.body, in_flight);
         Some(head.map(|()| body))
     }
@@ -271,9 +272,13 @@ impl InboundRequest {
     }
 }
 
-impl ByteObserver for BodyByteCounter {
+/// An observer that adds the bytes of a body to the counter of its request.
+#[derive(Debug)]
+struct ReceivedByteObserver(Rc<BodyByteCounter>);
+
+impl ByteObserver for ReceivedByteObserver {
     fn observe_bytes(&self, bytes: u64) {
-        self.add(bytes);
+        self.0.add(bytes);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
 use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
-use crate::transport::{ByteObserver, RequestBody, ResponseTimeout, UpstreamExchange};
+use crate::transport::{RequestBody, ResponseTimeout, UpstreamExchange};
 
 /// A request with a known target. The value is large, so the stages pass it on in its box.
 pub(super) struct LocatedRequest {
@@ -254,7 +254,7 @@ impl<'a> SignedRequest<'a> {
         *head.uri_mut() = target;
         *head.headers_mut() = std::mem::take(&mut located.headers);
         let request = inbound
-            .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn ByteObserver>, &core.state().limits)
+            .attach(head, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(ProxyError::Unsendable)?;
         let upstream = located.request.object.upstream;
         let unanswered = |error| ProxyError::unanswered(&core.state().routing_table, upstream, error);

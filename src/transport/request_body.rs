@@ -33,7 +33,7 @@ pub(super) struct BodyState {
     ends: EofSemantics,
     taken: Cell<u64>,
     /// The observer of the bytes read.
-    byte_observer: Rc<dyn ByteObserver>,
+    byte_observer: Box<dyn ByteObserver>,
     /// Held as long as the body. Its clones count the requests in flight.
     _in_flight: Rc<()>,
     yielded: Cell<bool>,
@@ -114,7 +114,7 @@ impl RequestBody {
     pub(crate) fn new(
         inner: Incoming,
         ends: EofSemantics,
-        byte_observer: Rc<dyn ByteObserver>,
+        byte_observer: Box<dyn ByteObserver>,
         limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
@@ -124,13 +124,13 @@ impl RequestBody {
     /// Creates an empty body, for requests that no client has sent.
     #[must_use]
     pub(crate) fn none() -> Self {
-        Self::from_parts(None, EofSemantics::Surely, Rc::new(()), 0, Rc::default())
+        Self::from_parts(None, EofSemantics::Surely, Box::new(()), 0, Rc::default())
     }
 
     fn from_parts(
         inner: Option<Incoming>,
         ends: EofSemantics,
-        byte_observer: Rc<dyn ByteObserver>,
+        byte_observer: Box<dyn ByteObserver>,
         limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
