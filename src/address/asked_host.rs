@@ -6,7 +6,7 @@ use http::{HeaderMap, Uri, header};
 
 use super::host::{Host, Port};
 use super::locate_error::LocateError;
-use super::routing_table::{RoutingTable, UpstreamId};
+use super::routing_table::RoutingTable;
 use super::served_host::{ListenerNames, ServedHost};
 
 /// The host of a request, with the form of the target.
@@ -74,15 +74,6 @@ impl AskedHost {
         }
         served.upstream = Some(table.endpoint_at(host, *port).ok_or_else(not_forwarded)?);
         Ok(served)
-    }
-}
-
-impl RoutingTable {
-    /// Returns the upstream whose configured endpoint is this address.
-    fn endpoint_at(&self, host: &Host, port: Port) -> Option<UpstreamId> {
-        self.endpoints()
-            .position(|endpoint| endpoint.host == *host && endpoint.has_port(port))
-            .map(UpstreamId)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::endpoint::Endpoint;
-use super::host::Host;
+use super::host::{Host, Port};
 use super::pattern::NamePattern;
 use crate::oss::{Bucket, Region};
 
@@ -95,6 +95,13 @@ impl RoutingTable {
         std::iter::once(&self.default)
             .chain(self.routes.iter().map(|(_, upstream)| upstream))
             .map(|upstream| &upstream.endpoint)
+    }
+
+    /// Returns the upstream whose configured endpoint is this address.
+    pub(super) fn endpoint_at(&self, host: &Host, port: Port) -> Option<UpstreamId> {
+        self.endpoints()
+            .position(|endpoint| endpoint.host == *host && endpoint.has_port(port))
+            .map(UpstreamId)
     }
 
     /// Returns the first route that matches the host and the bucket. Without a bucket, routes with

@@ -10,8 +10,16 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::listen::AcceptSocket;
+use super::address::ListenAddress;
 use super::listening_socket::ListeningSocket;
+
+/// A socket to accept from.
+#[derive(Debug)]
+pub struct AcceptSocket {
+    /// The actual address, with the actual port.
+    pub(crate) address: ListenAddress,
+    pub(super) socket: ListeningSocket,
+}
 
 /// An accepted connection that is not assigned to a worker yet.
 pub enum AcceptedSocket {

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
 use tracing::error;
 
+use super::accept::AcceptSocket;
 use super::connection_limit::ConnectionLimit;
-use super::listen::AcceptSocket;
 use super::workers::WorkerPool;
 
 /// A handle to the accept thread. Dropping it ends the thread.

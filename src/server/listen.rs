@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::accept::AcceptSocket;
 use super::address::ListenAddress;
 use super::listening_socket::{BindError, ListeningSocket};
 use super::socket_activation::ActivatedSockets;
@@ -58,16 +59,8 @@ impl ListenSettings {
 pub struct BoundListener {
     /// The actual address, with the actual port.
     pub(crate) address: ListenAddress,
-    pub(super) socket: ListeningSocket,
+    socket: ListeningSocket,
     held: SharedListener,
-}
-
-/// A socket to accept from.
-#[derive(Debug)]
-pub struct AcceptSocket {
-    /// The actual address, with the actual port.
-    pub(crate) address: ListenAddress,
-    pub(super) socket: ListeningSocket,
 }
 
 /// A handle to the socket of a running listener, from which another listener can take it over.

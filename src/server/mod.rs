@@ -35,14 +35,14 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-pub(crate) use accept::AcceptedSocket;
+pub(crate) use accept::{AcceptSocket, AcceptedSocket};
 pub use address::ListenAddress;
 pub use drain::DrainOutcome;
 pub use drain::DrainSignal;
 pub use listen::BoundListener;
+pub(crate) use listen::ConfiguredSocket;
 pub use listen::ListenSettings;
 pub use listen::SharedListener;
-pub(crate) use listen::{AcceptSocket, ConfiguredSocket};
 pub use listening_socket::BindError;
 pub use plan::MakeCore;
 pub use plan::ServerPlan;

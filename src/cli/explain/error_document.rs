@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::diagnosis::ServerDiagnosis;
 use super::redact::printable;
 use crate::oss::ErrorElements;
+use crate::sign::SignatureVersion;
+use crate::time::Timestamp;
 
 /// The content of the document.
 #[derive(Debug)]
@@ -63,6 +65,23 @@ impl ServerErrorDocument {
             return Err(InvalidDocument::TooLong);
         }
         Self::parse(&bytes)
+    }
+
+    /// Returns the version of the signature that the server received.
+    pub(super) fn version(&self) -> SignatureVersion {
+        let is_v4 = self.canonical_request.is_some() || self.string_to_sign.starts_with(b"OSS4-");
+        if is_v4 { SignatureVersion::V4 } else { SignatureVersion::V1 }
+    }
+
+    /// Returns the signing time in the text. The text of a V1 signed URL has its expiry there.
+    pub(super) fn signed_at(&self) -> Option<Timestamp> {
+        let number = match self.version() {
+            SignatureVersion::V4 => 1,
+            SignatureVersion::V1 => 3,
+        };
+        let line = self.string_to_sign.split(|byte| *byte == b'\n').nth(number)?;
+        let text = std::str::from_utf8(line).ok()?.trim();
+        Timestamp::parse_iso_basic(text).or_else(|| Timestamp::parse_http_date(text))
     }
 
     fn parse(document: &[u8]) -> Result<Self, InvalidDocument> {

@@ -171,22 +171,3 @@ impl TextFinding {
         line(format_args!("    usual cause: {cause}"));
     }
 }
-
-impl ServerErrorDocument {
-    /// Returns the version of the signature that the server received.
-    fn version(&self) -> SignatureVersion {
-        let is_v4 = self.canonical_request.is_some() || self.string_to_sign.starts_with(b"OSS4-");
-        if is_v4 { SignatureVersion::V4 } else { SignatureVersion::V1 }
-    }
-
-    /// Returns the signing time in the text. The text of a V1 signed URL has its expiry there.
-    fn signed_at(&self) -> Option<Timestamp> {
-        let number = match self.version() {
-            SignatureVersion::V4 => 1,
-            SignatureVersion::V1 => 3,
-        };
-        let line = self.string_to_sign.split(|byte| *byte == b'\n').nth(number)?;
-        let text = std::str::from_utf8(line).ok()?.trim();
-        Timestamp::parse_iso_basic(text).or_else(|| Timestamp::parse_http_date(text))
-    }
-}
