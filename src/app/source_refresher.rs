@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::credentials::{CredentialSource, SourceEnv, SourceMap, each};
+use crate::credentials::{CredentialSource, RefreshLoop, SourceEnv, SourceMap, each};
 
 /// The sources that are refreshed, on a separate thread. Dropping it stops all refreshes.
 pub(crate) struct SourceKeeper {
@@ -53,7 +53,7 @@ impl SourceKeeper {
             tasks.entry(Arc::as_ptr(source)).or_insert_with(|| {
                 let refreshed = Arc::clone(source);
                 let env = Arc::clone(&self.env);
-                let task = self.runtime.spawn(async move { refreshed.follow(&*env).await });
+                let task = self.runtime.spawn(async move { RefreshLoop::new(&refreshed, &*env).run().await });
                 SourceTask { _source: Arc::clone(source), task: task.abort_handle() }
             });
         }

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
-    ChainConfig, ChainOrder, EnvConfig, NamedSpec, ProvideError, ProviderSpec, SetupError, build_sources,
+    ChainConfig, ChainOrder, EnvConfig, NamedSpec, ProvideError, ProviderSpec, RefreshLoop, SetupError,
+    build_sources,
 };
 
 #[tokio::test]
@@ -279,7 +280,7 @@ async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
     source.refresh(&world).await.expect("a key");
     let asked = async || {
         let some = Duration::from_secs(5);
-        assert!(timeout(some, source.follow(&world)).await.is_err(), "it never ends");
+        assert!(timeout(some, RefreshLoop::new(source, &world).run()).await.is_err(), "it never ends");
         let [(_, given), _] = source.status(&world).refreshes;
         given.count()
     };

@@ -68,6 +68,7 @@ pub(crate) use provider_config::ComparableConfig;
 pub(crate) use provider_spec::{NamedSpec, ProviderSpec};
 pub use secret_file::SecretText;
 pub(crate) use services::CredentialServices;
+pub(crate) use source::refresh_loop::RefreshLoop;
 pub(crate) use source::{CredentialSource, NoCredentials};
 pub use source_env::SourceEnv;
 pub(crate) use source_map::{SourceMap, each};

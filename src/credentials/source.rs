@@ -3,28 +3,27 @@
 //! at a time.
 
 mod attempt;
-mod refresh;
+pub(super) mod refresh_loop;
 mod watched;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::histogram_bounds::BOUNDS_US;
-use super::refresh_policy::{RefreshUrgency, RefreshWindows, pause, pause_refused, pause_unchanged};
+use super::refresh_policy::{RefreshUrgency, RefreshWindows};
 use super::status::{CredentialState, SourceStatus};
-use super::{Credentials, Provide, ProvideError, SourceEnv};
+use super::{Credentials, Provide, ProvideError, SourceEnv, validate};
 use crate::histogram::DurationHistogram;
-use crate::offload::BlockingLane;
+use crate::offload::{BlockingLane, BlockingTimeout};
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
+use attempt::{AttemptLog, AttemptResult, AttemptState, RetrySchedule};
 use watched::WatchedState;
 
 /// A credential provider with the credentials that it returned last.
@@ -34,8 +33,7 @@ pub struct CredentialSource {
     current: ArcSwapOption<CredentialSnapshot>,
     /// Held during an attempt, so that there is one at a time.
     flight: tokio::sync::Mutex<()>,
-    history: Mutex<AttemptHistory>,
-    asking: watch::Sender<AttemptState>,
+    attempts: AttemptLog,
     /// Runs the checks of the files that the provider reads.
     files: BlockingLane,
     /// The credentials that OSS accepted last; the pointer is only compared.
@@ -51,18 +49,11 @@ struct SourceCounts {
     /// none.
     served: [AtomicU64; CredentialState::ALL.len()],
     waits: DurationHistogram,
-    given: DurationHistogram,
-    failed: DurationHistogram,
 }
 
 impl Default for SourceCounts {
     fn default() -> Self {
-        Self {
-            served: Default::default(),
-            waits: DurationHistogram::new(&BOUNDS_US),
-            given: DurationHistogram::new(&BOUNDS_US),
-            failed: DurationHistogram::new(&BOUNDS_US),
-        }
+        Self { served: Default::default(), waits: DurationHistogram::new(&BOUNDS_US) }
     }
 }
 
@@ -70,65 +61,6 @@ impl Default for SourceCounts {
 struct CredentialSnapshot {
     credentials: Arc<Credentials>,
     windows: Option<RefreshWindows>,
-}
-
-/// The outcomes of the attempts so far.
-#[derive(Default)]
-struct AttemptHistory {
-    /// The state of what the provider reads, captured before the last attempt.
-    asked: Option<WatchedState>,
-    generation: u64,
-    /// Failures since the last success, and all failures by their kind.
-    failures: u32,
-    failed: BTreeMap<&'static str, u64>,
-    next: NextAttempt,
-    last_error: Option<ProvideError>,
-    /// The failure that was logged last.
-    last_logged: Option<String>,
-    /// Rejections of the credentials by OSS, by error code.
-    rejections: BTreeMap<&'static str, u64>,
-    /// True until an attempt that a rejection requested has ended.
-    forcing: bool,
-    /// The time at which a rejection last requested an attempt.
-    forced: Option<Instant>,
-    identity_changes: u64,
-}
-
-/// The earliest time of the next attempt.
-#[derive(Clone, Copy, Debug, Default)]
-enum NextAttempt {
-    /// Immediately: no attempt was made, or one was abandoned before its outcome.
-    #[default]
-    Due,
-    /// Not before this time.
-    At(Instant),
-    /// Never: the configuration is invalid, so another attempt would have the same outcome.
-    Never,
-}
-
-impl NextAttempt {
-    /// Returns the time, given the current time; `None` for never.
-    fn at(self, now: Instant) -> Option<Instant> {
-        match self {
-            Self::Due => Some(now),
-            Self::At(at) => Some(at),
-            Self::Never => None,
-        }
-    }
-}
-
-/// The attempt in progress, if any, and the number of attempts that have ended.
-#[derive(Clone, Copy, Default)]
-struct AttemptState {
-    since: Option<Instant>,
-    done: u64,
-}
-
-/// The result of a successful attempt.
-struct AttemptResult {
-    credentials: Arc<Credentials>,
-    /// True if these were already the current credentials.
-    unchanged: bool,
 }
 
 /// No credentials to sign with.
@@ -165,8 +97,7 @@ impl CredentialSource {
             provider,
             current: ArcSwapOption::empty(),
             flight: tokio::sync::Mutex::default(),
-            history: Mutex::default(),
-            asking: watch::Sender::default(),
+            attempts: AttemptLog::default(),
             files: BlockingLane::default(),
             accepted: AtomicPtr::default(),
             wanted: Notify::new(),
@@ -216,9 +147,9 @@ impl CredentialSource {
     /// # Errors
     /// [`NoCredentials`] if there are none after the wait either.
     pub(crate) async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, NoCredentials> {
-        if self.asking.receiver_count() < WAITERS_MAX {
+        if self.attempts.asking.receiver_count() < WAITERS_MAX {
             let begun = Instant::now();
-            let mut asking = self.asking.subscribe();
+            let mut asking = self.attempts.asking.subscribe();
             // The credentials present after the wait are used, regardless of what ended it.
             let _ = timeout(WAIT_MAX, asking.wait_for(|asking| asking.since.is_none())).await;
             self.counts.waits.record(begun.elapsed());
@@ -243,9 +174,35 @@ impl CredentialSource {
         }
     }
 
+    /// Requests credentials from the provider and keeps them. Concurrent callers share the result
+    /// of one attempt. On an error the current credentials are kept. If the future is dropped
+    /// midway, the attempt counts as not made.
+    ///
+    /// # Errors
+    /// The error of the provider.
+    pub(crate) async fn refresh(&self, env: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
+        let before = self.attempts.history().generation;
+        let _flight = self.flight.lock().await;
+        if self.attempts.history().generation != before
+            && let Ok(credentials) = self.get(env.now())
+        {
+            return Ok(credentials);
+        }
+        let attempt = self.attempts.begin();
+        // Files that cannot be read now count as changed once they can.
+        let asked = self.watched_state(env).await;
+        let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
+        let given = timeout(ATTEMPT_MAX, self.provider.provide(env)).await.unwrap_or_else(|_| {
+            Err(ProvideError::Unavailable(format!("the source returned nothing within {ATTEMPT_MAX:?}")))
+        });
+        let given = given.and_then(usable).and_then(|credentials| self.keep(credentials, env.now()));
+        attempt.end(&given, asked, self.retry_schedule(env.now()));
+        given.map(|given| given.credentials)
+    }
+
     /// Waits until one attempt has ended, with or without success.
     pub(crate) async fn answered(&self) {
-        let mut asking = self.asking.subscribe();
+        let mut asking = self.attempts.asking.subscribe();
         // The sender lives in `self`, so there is no error to handle.
         let _ = asking.wait_for(|asking| asking.done > 0).await;
     }
@@ -253,13 +210,62 @@ impl CredentialSource {
     /// Returns whether one attempt has ended, with or without success.
     #[must_use]
     pub(crate) fn has_answered(&self) -> bool {
-        self.asking.borrow().done > 0
+        self.attempts.asking.borrow().done > 0
     }
 
     /// Returns the error of the last attempt; `None` if it succeeded or there was none.
     #[must_use]
     pub(crate) fn last_error(&self) -> Option<ProvideError> {
-        self.history().last_error.clone()
+        self.attempts.history().last_error.clone()
+    }
+
+    /// Records that OSS has accepted a signature by these credentials.
+    pub(crate) fn accept(&self, credentials: &Arc<Credentials>) {
+        let taken = Arc::as_ptr(credentials).cast_mut();
+        if self.accepted.load(Ordering::Relaxed) != taken {
+            self.accepted.store(taken, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether OSS has accepted a signature by these credentials.
+    #[must_use]
+    pub(crate) fn has_accepted(&self, credentials: &Arc<Credentials>) -> bool {
+        self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
+    }
+
+    /// Returns other credentials after OSS has rejected these with this error code, if the source
+    /// has any. A rejection triggers a refresh, at most once every ten seconds. The wait for it is
+    /// limited.
+    pub(crate) async fn replace(
+        &self,
+        refused: &Arc<Credentials>,
+        code: &'static str,
+        clock: &dyn Clock,
+    ) -> Option<Arc<Credentials>> {
+        let other = || {
+            let current = self.get(clock.now()).ok()?;
+            (!Arc::ptr_eq(&current, refused)).then_some(current)
+        };
+        let mut asking = self.attempts.asking.subscribe();
+        if let Some(other) = other() {
+            return Some(other);
+        }
+        let AttemptState { since, done } = *asking.borrow_and_update();
+        {
+            let mut history = self.attempts.history();
+            *history.rejections.entry(code).or_default() += 1;
+            let now = Instant::now();
+            if history.forced.is_none_or(|forced| now >= forced + FORCED_EVERY) {
+                (history.forced, history.forcing) = (Some(now), true);
+                self.wanted.notify_one();
+            } else if since.is_none() && !history.forcing {
+                return None;
+            }
+        }
+        let answered = asking.wait_for(|asking| asking.done > done);
+        // The credentials present after the wait are used, regardless of what ended it.
+        let _ = timeout(WAIT_MAX, answered).await;
+        other()
     }
 
     /// Keeps new credentials, unless they have already expired.
@@ -324,7 +330,7 @@ impl CredentialSource {
     fn compare(&self, before: Option<&CredentialSnapshot>, fresh: &Credentials) {
         let Some(before) = before else { return };
         if before.credentials.provider != fresh.provider {
-            self.history().identity_changes += 1;
+            self.attempts.history().identity_changes += 1;
             warn!(
                 source = self.name,
                 before = &*before.credentials.provider,
@@ -334,50 +340,15 @@ impl CredentialSource {
         }
     }
 
-    /// Records the outcome of an attempt and the earliest time of the next one.
-    fn record_attempt(
-        &self,
-        given: &Result<AttemptResult, ProvideError>,
-        asked: Option<WatchedState>,
-        now: Timestamp,
-    ) {
+    /// Returns the state from which the time of the next attempt is derived.
+    fn retry_schedule(&self, now: Timestamp) -> RetrySchedule {
         let urgency = self.urgency(now).unwrap_or(RefreshUrgency::Advisory);
-        let windows = self.windows();
-        let longest = match (urgency, windows) {
-            (RefreshUrgency::Advisory, Some(windows)) => windows.pause_max(now),
-            (RefreshUrgency::Advisory | RefreshUrgency::Mandatory | RefreshUrgency::Empty, _) => {
-                Duration::MAX
-            }
-        };
-        let mut history = self.history();
-        (history.asked, history.forcing) = (asked, false);
-        match given {
-            Ok(given) => {
-                history.generation += u64::from(!given.unchanged);
-                (history.failures, history.last_error, history.last_logged) = (0, None, None);
-                let pause = match (given.unchanged, windows) {
-                    // The service itself refreshes them late.
-                    (true, Some(windows)) => pause_unchanged(windows.left(now), fastrand::f64()),
-                    (true | false, _) => Duration::ZERO,
-                };
-                history.next = NextAttempt::At(Instant::now() + pause);
-            }
-            Err(error) => {
-                history.failures = history.failures.saturating_add(1);
-                *history.failed.entry(error.kind()).or_default() += 1;
-                history.last_error = Some(error.clone());
-                let after = |pause| NextAttempt::At(Instant::now() + pause);
-                history.next = match error {
-                    ProvideError::Unavailable(_) => {
-                        after(pause(urgency, history.failures, fastrand::f64()).min(longest))
-                    }
-                    ProvideError::Refused(_) | ProvideError::NotConfigured(_) => {
-                        after(pause_refused(history.failures))
-                    }
-                    ProvideError::Failed(_) => NextAttempt::Never,
-                };
-            }
-        }
+        RetrySchedule { urgency, windows: self.windows(), now }
+    }
+
+    /// Captures the state of what the provider reads.
+    async fn watched_state(&self, env: &dyn SourceEnv) -> Result<Option<WatchedState>, BlockingTimeout> {
+        WatchedState::capture(&*self.provider, env, &self.files).await
     }
 
     /// Returns a snapshot of the state, for operators and metrics.
@@ -388,8 +359,8 @@ impl CredentialSource {
         let snapshot = snapshot.as_deref();
         let stage = snapshot.map_or(CredentialState::Empty, |snapshot| snapshot.stage(now));
         let explanation = self.provider.explain(env);
-        let asking = *self.asking.borrow();
-        let history = self.history();
+        let asking = *self.attempts.asking.borrow();
+        let history = self.attempts.history();
         SourceStatus {
             name: self.name.clone(),
             stage,
@@ -401,13 +372,13 @@ impl CredentialSource {
             failures: history.failures,
             rejected: history.rejections.clone(),
             identity_changes: history.identity_changes,
-            waiting: self.asking.receiver_count(),
+            waiting: self.attempts.asking.receiver_count(),
             asking_for: asking.since.map(|since| since.elapsed()),
             has_answered: asking.done > 0,
             served: CredentialState::ALL
                 .map(|stage| (stage, self.counts.served[stage as usize].load(Ordering::Relaxed))),
             waits: self.counts.waits.snapshot(),
-            refreshes: [("ok", self.counts.given.snapshot()), ("failed", self.counts.failed.snapshot())],
+            refreshes: self.attempts.durations(),
             last_error: history.last_error.as_ref().map(ToString::to_string),
             explanation,
         }
@@ -424,12 +395,24 @@ impl CredentialSource {
             Some(snapshot) => snapshot.windows.and_then(|windows| windows.urgency(now)),
         }
     }
+}
 
-    fn history(&self) -> MutexGuard<'_, AttemptHistory> {
-        self.history.lock()
+/// Rejects credentials that cannot sign, whichever provider returned them.
+fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
+    let token = given.token.as_ref().map(Secret::expose);
+    match validate::check_usable(&given.id, given.secret.expose(), token) {
+        Ok(()) => Ok(given),
+        Err(invalid) => Err(ProvideError::Unavailable(format!(
+            "{} returned invalid credentials: {invalid}",
+            given.provider
+        ))),
     }
 }
 
+/// The timeout of one attempt.
+const ATTEMPT_MAX: Duration = Duration::from_secs(20);
+/// The minimum interval between refreshes triggered by rejections of OSS.
+const FORCED_EVERY: Duration = Duration::from_secs(10);
 /// The limit on the wait of a request for an attempt in progress.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The limit on the number of requests that wait.

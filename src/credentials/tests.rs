@@ -12,8 +12,8 @@ use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
     AssumeRoleConfig, ChainConfig, CliFile, CredentialSource, CredentialState, Credentials, EnvConfig,
     ExternalFileConfig, InvalidAccessKey, NamedSpec, NoCredentials, OssutilFile, Provide, ProvideError,
-    ProvideFuture, ProviderSpec, SetupError, SharedFile, SourceEnv, StaticKeyConfig, StsEndpointConfig,
-    StsSignature, ToolFileConfig, UriConfig, build_sources,
+    ProvideFuture, ProviderSpec, RefreshLoop, SetupError, SharedFile, SourceEnv, StaticKeyConfig,
+    StsEndpointConfig, StsSignature, ToolFileConfig, UriConfig, build_sources,
 };
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -241,7 +241,7 @@ async fn a_refused_key_is_replaced_at_once_and_not_more_often_than_every_ten_sec
     let source = CredentialSource::new("default", Box::new(Numbered(Arc::clone(&number))));
     let world = TestEnv::default();
     let first = source.refresh(&world).await.expect("a key");
-    let following = source.follow(&world);
+    let following = RefreshLoop::new(&source, &world).run();
     tokio::pin!(following);
     let mut replace = async |refused: &Arc<Credentials>| {
         tokio::select! {
@@ -295,7 +295,8 @@ async fn a_clock_that_jumps_is_noticed_within_a_second() {
     source.refresh(&world).await.expect("credentials");
     world.0.fetch_add(86_400, Ordering::Relaxed);
     assert_eq!(source.get(world.now()).map(|_| ()), Err(NoCredentials::Expired), "at once, whoever looks");
-    let following = tokio::time::timeout(Duration::from_millis(2_100), source.follow(&world));
+    let following =
+        tokio::time::timeout(Duration::from_millis(2_100), RefreshLoop::new(&source, &world).run());
     assert!(following.await.is_err());
     assert!(source.get(world.now()).is_ok());
     assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -379,7 +380,7 @@ async fn what_was_refused_is_asked_again_at_once_when_the_clock_jumps() {
         }
     };
     tokio::select! {
-        () = source.follow(&world) => panic!("it never ends"),
+        () = RefreshLoop::new(&source, &world).run() => panic!("it never ends"),
         () = jump => {}
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -418,7 +419,7 @@ async fn a_clock_that_is_set_back_does_not_put_off_a_renewal() {
         pass(70).await;
     };
     tokio::select! {
-        () = source.follow(&world) => panic!("it never ends"),
+        () = RefreshLoop::new(&source, &world).run() => panic!("it never ends"),
         () = days => {}
     }
     assert_eq!(asked.load(Ordering::Relaxed), 2, "not a day later");
@@ -492,7 +493,7 @@ async fn a_temporary_key_without_an_expiry_is_asked_for_again_wherever_the_uri_c
             }
         };
         tokio::select! {
-            () = source.follow(&world) => panic!("it never ends"),
+            () = RefreshLoop::new(source, &world).run() => panic!("it never ends"),
             () = renewed => {}
             () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it is not asked again: {name}"),
         }

@@ -15,7 +15,7 @@ use crate::credentials::sts::AssumedRole;
 use crate::credentials::test_env::{NOW, TestEnv};
 use crate::credentials::{
     AssumeRoleConfig, CredentialFileConfig, CredentialSource, Credentials, ExternalFileConfig, NamedSpec,
-    ProcessConfig, Provide, ProvideError, ProvideFuture, ProviderSpec, SharedFile, SourceEnv,
+    ProcessConfig, Provide, ProvideError, ProvideFuture, ProviderSpec, RefreshLoop, SharedFile, SourceEnv,
     StsEndpointConfig, StsSignature, ToolFileConfig, build_sources,
 };
 use crate::secret::Secret;
@@ -74,14 +74,14 @@ async fn survives<T>(
         let source = source(&made);
         let status = source.status(&world);
         assert_eq!((status.asking_for, status.waiting), (None, 0), "after {times} polls");
-        // `follow` retries at once by itself.
+        // The loop retries at once by itself.
         let kept = async {
             while source.get(NOW).is_err() {
                 sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::select! {
-            () = source.follow(&world) => panic!("it never ends"),
+            () = RefreshLoop::new(source, &world).run() => panic!("it never ends"),
             kept = timeout(Duration::from_secs(5), kept) => kept.unwrap_or_else(|_| panic!("after {times} polls")),
         }
         timeout(Duration::from_secs(5), source.refresh(&world)).await.expect("in time").expect("credentials");
@@ -102,7 +102,7 @@ async fn an_attempt_that_is_dropped_anywhere_leaves_a_source_that_works() {
     survives(steps, |source| source, async |source| drop(source.wait(&world).await)).await;
     let answered = async |source: &CredentialSource| {
         tokio::select! {
-            () = source.follow(&world) => {}
+            () = RefreshLoop::new(source, &world).run() => {}
             () = source.answered() => {}
         }
     };
@@ -115,7 +115,7 @@ async fn the_keeper_of_a_source_can_be_dropped_anywhere() {
     // It never ends by itself, so it is dropped after a fixed number of polls.
     for times in 0..20 {
         let source = steps();
-        assert!(dropped_after(times, source.follow(&world)).await);
+        assert!(dropped_after(times, RefreshLoop::new(&source, &world).run()).await);
         assert_eq!(source.status(&world).asking_for, None, "after {times} polls");
         source.refresh(&world).await.expect("credentials");
     }
@@ -129,7 +129,7 @@ async fn a_request_for_other_credentials_can_be_dropped_anywhere() {
         let refused = source.refresh(&world).await.expect("credentials");
         let replace = async {
             tokio::select! {
-                () = source.follow(&world) => panic!("it never ends"),
+                () = RefreshLoop::new(&source, &world).run() => panic!("it never ends"),
                 other = source.replace(&refused, "InvalidAccessKeyId", &world) => drop(other),
             }
         };
@@ -139,7 +139,7 @@ async fn a_request_for_other_credentials_can_be_dropped_anywhere() {
         sleep(Duration::from_secs(11)).await;
         let other = async {
             tokio::select! {
-                () = source.follow(&world) => panic!("it never ends"),
+                () = RefreshLoop::new(&source, &world).run() => panic!("it never ends"),
                 other = source.replace(&refused, "InvalidAccessKeyId", &world) => other,
             }
         };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::credentials::{CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
+use crate::credentials::{
+    CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, RefreshLoop, SourceEnv,
+};
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
@@ -69,7 +71,7 @@ async fn pass(source: &CredentialSource, clock: &Ticking, seconds: usize, mut lo
         }
     };
     tokio::select! {
-        () = source.follow(clock) => panic!("it never ends"),
+        () = RefreshLoop::new(source, clock).run() => panic!("it never ends"),
         () = passing => {}
     }
 }
@@ -140,7 +142,7 @@ async fn requests_that_have_waited_in_vain_do_not_ask_the_service_themselves() {
     };
     let begun = tokio::time::Instant::now();
     tokio::select! {
-        () = source.follow(&clock) => panic!("it never ends"),
+        () = RefreshLoop::new(&source, &clock).run() => panic!("it never ends"),
         () = all => {}
     }
     let attempts = begun.elapsed().as_secs() / 20 + 1;
