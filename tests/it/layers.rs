@@ -1,6 +1,6 @@
 //! Enforces the picture in `src/lib.rs`: the permitted dependencies of each module, files without
-//! circular imports, the length of files, the items that pure modules may not use, and the library
-//! features that must be disabled.
+//! circular imports, impls beside their types, the length of files, the items that pure modules may
+//! not use, and the library features that must be disabled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -301,7 +301,6 @@ fn defining_file<'a>(path: &[String], files: &'a BTreeMap<ModulePath, SourceFile
 fn imports<'a>(module: &ModulePath, files: &'a BTreeMap<ModulePath, SourceFile>) -> BTreeSet<&'a ModulePath> {
     let source = &files[module];
     let (_, rest) = split_uses(&source.code);
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words: BTreeSet<&str> = rest.split(|c| !is_word(c)).collect();
     // A `mod.rs` only passes on what its own code does not name.
     let is_import = |name: &str, path: &ModulePath| {
@@ -372,6 +371,47 @@ fn circles(imports: &FileImports<'_>) -> Vec<String> {
         }
     }
     circles
+}
+
+#[test]
+fn each_inherent_impl_is_in_the_file_of_its_type() {
+    let mut found = 0;
+    let mut faults = Vec::new();
+    for (module, SourceFile { code, .. }) in files() {
+        let words: Vec<&str> = code.split(|c| !is_word(c)).filter(|word| !word.is_empty()).collect();
+        let is_definition = |pair: &&[&str]| ["struct", "enum"].contains(&pair[0]);
+        let defined: BTreeSet<&str> = words.windows(2).filter(is_definition).map(|pair| pair[1]).collect();
+        for name in inherent_impls(&code) {
+            found += 1;
+            if !defined.contains(name) {
+                faults.push(format!("{} has an impl of {name}", module.join("/")));
+            }
+        }
+    }
+    assert!(found >= 200, "impls were not found: {found}");
+    assert!(faults.is_empty(), "these impls belong to the file of their type: {faults:#?}");
+}
+
+/// Returns the type of each `impl` without a trait.
+fn inherent_impls(code: &str) -> impl Iterator<Item = &str> {
+    // In formatted code, only the start of an `impl` block is the first word of a line.
+    let starts =
+        code.match_indices("impl").filter(|(at, _)| code[..*at].trim_end_matches(' ').ends_with('\n'));
+    let headers = starts.filter_map(|(at, word)| code[at + word.len()..].split('{').next());
+    headers.filter(|header| header.starts_with([' ', '<']) && !header.contains(" for ")).filter_map(
+        |header| {
+            let mut depth = 0;
+            let header = header.trim_start_matches(|c| {
+                depth += i32::from(c == '<') - i32::from(c == '>');
+                depth > 0 || c == '>' || c == ' '
+            });
+            header.split(|c| !is_word(c)).next()
+        },
+    )
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// Returns the code of each module.
