@@ -102,7 +102,7 @@ pub mod internals {
         };
     }
     pub mod caller {
-        pub use crate::caller::identify;
+        pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
     }
     pub mod config {
         use crate::config::ProxyConfig;

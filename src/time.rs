@@ -51,7 +51,6 @@ impl Timestamp {
     }
 
     /// `2023-12-16T16:20:57.000Z`, the form of OSS's XML documents.
-    #[cfg(any(test, feature = "emulator", feature = "internals"))]
     #[must_use]
     pub(crate) fn iso_extended(self) -> String {
         self.written("0000-00-00T00:00:00.000Z")

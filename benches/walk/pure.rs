@@ -5,7 +5,7 @@ use oss_signing_proxy::internals::address::{
     BucketAddressing, Endpoint, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
     UpstreamAddress, UrlScheme,
 };
-use oss_signing_proxy::internals::caller;
+use oss_signing_proxy::internals::caller::{CallerIdentity, remove_client_signature};
 use oss_signing_proxy::internals::policy::{AccessPolicy, NamedHost, RequestShape};
 use oss_signing_proxy::internals::proxy::prepare_headers;
 use oss_signing_proxy::internals::sign::{
@@ -87,9 +87,9 @@ impl Walk {
     /// Runs the whole pipeline. The result is returned, so that it is not optimised away.
     pub(crate) fn all(&self, mut headers: HeaderMap) -> (HeaderMap, String) {
         let mut located = self.locate(&headers);
-        let caller = caller::identify(&mut headers, &mut located.query);
+        remove_client_signature(&mut headers, &mut located.query);
         let shape = RequestShape {
-            caller,
+            caller: &CallerIdentity::Open,
             operation: located.operation,
             method: &Method::GET,
             host: NamedHost::Other,

@@ -23,7 +23,7 @@ use crate::credentials::{
     SourceEnv, SourceMap, build_sources, each, rebuild_sources,
 };
 use crate::offload::BlockingLane;
-use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
+use crate::proxy::{ProxyState, RequestLimits, ServedCallers, UpstreamSigning, WorkerCore};
 use crate::server::{self, ActivatedSockets, BoundListener, ListenAddress, ListenerPlan, TlsFiles};
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
@@ -137,14 +137,16 @@ impl AppBuilder {
     ) -> Result<BuiltApp, StartError> {
         let ConfiguredSources { specs, sources } = configured;
         let draft = self.draft(config, sources, before).await?;
-        let ProxyConfig { routing_table, upstreams, limits, timeouts, log, effective_settings, .. } =
-            draft.config;
+        let ProxyConfig {
+            callers, routing_table, upstreams, limits, timeouts, log, effective_settings, ..
+        } = draft.config;
         let routes = routes(&routing_table, &upstreams, sources);
         let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
         let state = ProxyState {
             routing_table,
             upstreams,
             limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
+            callers: ServedCallers::new(callers, &self.counters),
             access_log: log.access,
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
@@ -343,6 +345,7 @@ pub(crate) fn try_start(
             head: config.limits.header_bytes,
             body: config.limits.body,
         },
+        callers: ServedCallers::new(None, &ProcessCounters::default()),
         access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
         services: Arc::default(),

@@ -1,70 +1,116 @@
-//! The identity of the client. In this build every client that reaches a listener is
-//! [`CallerIdentity::Open`]. A signature of the client, with any keys, is removed before the
-//! request is signed again. Pure.
+//! The identity of the client: the caller that a request proves with its signature, or that is open
+//! to all requests. Afterwards the client's signature is removed, and the request is signed again.
+//! Pure.
 
-use http::{HeaderMap, HeaderName};
+mod client_signature;
+mod derived_keys;
+mod directory;
+mod find_claim;
+mod identity_context;
+mod identity_error;
+mod settings;
+mod signature_claim;
+mod v1_claim;
+mod v4_claim;
+mod verification;
 
-use crate::oss::{Query, is_of_signature};
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+pub use client_signature::remove_client_signature;
+pub(crate) use client_signature::remove_signature;
+pub(crate) use derived_keys::DerivedKeys;
+pub use directory::Caller;
+pub(crate) use directory::CallerDirectory;
+pub(crate) use identity_context::IdentityContext;
+pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub use settings::CallerAccess;
+pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+
+use crate::oss::{Bucket, Key, Operation, Query};
+use crate::sign::SignableRequest;
 
 /// The identity of a client, as far as it was verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallerIdentity {
-    /// Not authenticated: the listener is open to every client that reaches it.
+    /// No caller is configured: the listener is open to every client that reaches it.
     Open,
+    /// A caller of the configuration.
+    Known(Arc<Caller>),
+}
+
+/// A request whose client is to be identified.
+#[derive(Debug)]
+pub(crate) struct ClientRequest<'a> {
+    /// The method.
+    pub(crate) method: &'a Method,
+    /// The operation.
+    pub(crate) operation: Operation,
+    /// The bucket that the client addresses; `None` for requests to the service.
+    pub(crate) bucket: Option<&'a Bucket>,
+    /// The object key.
+    pub(crate) key: &'a Key,
+    /// The query parameters; those of a signature are removed.
+    pub(crate) query: &'a mut Query,
+    /// The headers; those of a signature are removed.
+    pub(crate) headers: &'a mut HeaderMap,
 }
 
 impl CallerIdentity {
-    /// The name in the access log.
+    /// Returns the caller, if callers are configured.
     #[must_use]
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         match self {
-            Self::Open => "open",
+            Self::Open => None,
+            Self::Known(caller) => Some(caller),
         }
     }
 }
 
-/// Returns the identity of the client and removes its own signature from the request. OSS rejects
-/// two signatures, and a foreign token together with the access key of the proxy.
-pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> CallerIdentity {
-    // guard: client-signature
-    remove_signature(headers);
-    query.remove(is_of_signature);
-    CallerIdentity::Open
+/// Returns the identity of the client and removes its own signature from the request.
+///
+/// # Errors
+/// The reason why the client is not identified.
+pub(crate) fn identify(
+    request: ClientRequest<'_>,
+    context: IdentityContext<'_>,
+) -> Result<CallerIdentity, IdentityError> {
+    let identity = request.identity(context)?;
+    remove_client_signature(request.headers, request.query);
+    Ok(identity)
 }
 
-/// Removes a signature from the headers.
-pub(crate) fn remove_signature(headers: &mut HeaderMap) {
-    let signature: Vec<HeaderName> =
-        headers.keys().filter(|name| SIGNATURE_HEADERS.contains(&name.as_str())).cloned().collect();
-    for name in signature {
-        headers.remove(name);
+impl ClientRequest<'_> {
+    fn identity(&self, context: IdentityContext<'_>) -> Result<CallerIdentity, IdentityError> {
+        let IdentityContext { directory, kinds, .. } = context;
+        if !directory.is_enforced() {
+            return Ok(CallerIdentity::Open);
+        }
+        // The signature of a form is in its body, and a preflight has none.
+        let is_signable = !matches!(self.operation, Operation::PostObject | Operation::Preflight);
+        if kinds.key && is_signable {
+            let request = SignableRequest {
+                method: self.method,
+                bucket: self.bucket,
+                key: self.key,
+                query: self.query,
+                headers: self.headers,
+            };
+            if let Some(caller) = verification::verify(&request, context)? {
+                return Ok(CallerIdentity::Known(caller));
+            }
+        }
+        let open = directory.open().ok_or(IdentityError::Missing)?;
+        Ok(CallerIdentity::Known(Arc::clone(open)))
     }
 }
-
-const SIGNATURE_HEADERS: [&str; 6] =
-    ["authorization", "date", "x-oss-date", "x-oss-content-sha256", "x-oss-security-token", "security-token"];
 
 #[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderValue};
-
-    use super::identify;
-    use crate::oss::Query;
-
-    #[test]
-    fn a_clients_own_signature_is_taken_off_and_nothing_else() {
-        let mut headers = HeaderMap::new();
-        for name in
-            ["authorization", "date", "x-oss-date", "x-oss-security-token", "security-token", "x-oss-meta-a"]
-        {
-            headers.insert(name, HeaderValue::from_static("v"));
-        }
-        let text = "acl&OSSAccessKeyId=a&Expires=1&Signature=s&x-oss-signature=s&x-oss-process=p&expires=2";
-        let mut query = Query::parse(text).expect("a query");
-        identify(&mut headers, &mut query);
-        assert_eq!(headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["x-oss-meta-a"]);
-        let mut left = String::new();
-        query.write(&mut left);
-        assert_eq!(left, "?acl&x-oss-process=p&expires=2");
-    }
-}
+mod property_tests;
+#[cfg(test)]
+mod test_request;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vector_tests;

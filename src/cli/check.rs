@@ -120,9 +120,20 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
     let mut lines = Vec::new();
     for listen in &config.listen {
         lines.push(format!(
-            "listen     {}{}",
+            "listen     {}{}{}",
             listen.address,
-            if listen.tls.is_some() { " TLS" } else { "" }
+            if listen.tls.is_some() { " TLS" } else { "" },
+            if listen.identify.key { " identify key" } else { "" }
+        ));
+    }
+    for caller in config.callers.iter().flatten() {
+        let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
+        lines.push(format!(
+            "caller     {} allow {} keys {}{}",
+            caller.name,
+            caller.access.as_str(),
+            if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
+            if caller.is_open { " open" } else { "" }
         ));
     }
     lines.push(match &config.admin {

@@ -12,7 +12,7 @@ use super::output::{complain, line};
 use super::serve::block_on;
 use crate::address::{Host, ListenerNames, LocatedObject, ResolvedEndpoint, UrlScheme};
 use crate::app::system_env::SystemEnv;
-use crate::caller;
+use crate::caller::remove_client_signature;
 use crate::config::{ProxyConfig, parse_lifetime};
 use crate::credentials::{Credentials, build_sources};
 use crate::proxy::{AddressedRequest, SigningKeyError, prepare_headers, signing_key};
@@ -86,7 +86,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     let refused = |reason: &dyn std::fmt::Display| PresignError::Refused(reason.to_string());
     let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
     let mut request = locate(arguments, &config, &headers)?;
-    caller::identify(&mut headers, &mut request.object.query);
+    remove_client_signature(&mut headers, &mut request.object.query);
     prepare_headers(&mut headers);
     let found = config.upstreams.get(request.object.upstream.0);
     let settings = found.ok_or_else(|| refused(&"unknown upstream"))?;

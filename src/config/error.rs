@@ -81,6 +81,48 @@ pub(super) enum ConfigErrorKind {
         "invalid origin; write it as browsers send it: scheme://host or scheme://host:port, such as https://app.example.com"
     )]
     WebOrigin,
+    #[error("identity kind {0:?} is not supported by this build; remove it")]
+    LaterIdentity(String),
+    #[error("{0:?} is listed twice; remove one of them")]
+    RepeatedIdentity(String),
+    #[error("there are no callers to identify; add a [[caller]], or remove identify")]
+    NoCallers,
+    #[error(
+        "the listener would reject all requests, because there are callers and none is open; set identify = [\"key\"], or set open = true for a caller"
+    )]
+    UnusableListener,
+
+    // Callers.
+    #[error("invalid caller name {0:?}; use 1 to 64 letters, digits, -, _ and .")]
+    CallerName(String),
+    #[error("another caller already has this name ({0}); change one of them")]
+    CallerNameInUse(String),
+    #[error("another caller is already open ({0}); remove one of the two settings")]
+    TwoOpenCallers(String),
+    #[error(
+        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], or open = true"
+    )]
+    CallerWithoutIdentity,
+    #[error("the caller has {0} keys, and the maximum is two, for a rotation; remove the old ones")]
+    KeyCount(usize),
+    #[error("the two keys have the same id and the same secret; remove one, or change its secret")]
+    SameKey,
+    #[error("invalid id; use 1 to 128 letters, digits, -, _ and .")]
+    CallerKeyId,
+    #[error("another caller already has a key with this id ({0}); change one of them")]
+    KeyIdInUse(String),
+    #[error(
+        "the id begins like an access key id of Alibaba Cloud (LTAI, STS. or TMP.), and callers must not have such a key; use an id such as \"team-a-1\" and a new secret"
+    )]
+    RealKeyId,
+    #[error(
+        "the id is the access key id of the credentials {0:?}, and callers must not have such a key; use an id such as \"team-a-1\" and a new secret"
+    )]
+    CredentialsKeyId(String),
+    #[error(
+        "the secret has fewer than 27 characters; use a random secret, such as the output of openssl rand -hex 20"
+    )]
+    ShortSecret,
 
     // Upstreams.
     #[error(
@@ -250,4 +292,8 @@ pub(super) enum ConfigWarning {
     Inline,
     #[error("the file {0:?} is readable by other users of this host; chmod 600 it")]
     Exposed(String),
+    #[error("the caller may do nothing without this key; set it to \"read\" or \"everything\"")]
+    Rightless,
+    #[error("entry {0} is neither the name of a caller nor the id of a key; correct it or remove it")]
+    UnmatchedRevocation(usize),
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::admin_config::AdminConfig;
+use super::callers::ServedClients;
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
@@ -13,6 +14,7 @@ use super::section::{ConfigSection, parsed};
 use super::settings::{ADMIN, LISTEN, TLS};
 use crate::address::{Endpoint, Host, Port};
 use crate::admin::{self, ReadinessRule};
+use crate::caller::IdentityKinds;
 use crate::policy::{AccessPolicy, AllowedOperations, CrossSiteReads, UnsignedForms};
 use crate::server::{ListenAddress, ListenSettings, TlsFiles};
 
@@ -22,9 +24,10 @@ pub(super) struct ListenSections {
     pub(super) admin: Option<AdminConfig>,
 }
 
-/// Reads the listeners and the admin interface.
+/// Reads the listeners, which serve these clients, and the admin interface.
 pub(super) fn read(
     root: &ConfigSection<'_>,
+    clients: ServedClients,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
 ) -> ListenSections {
@@ -48,7 +51,8 @@ pub(super) fn read(
     for section in &sections {
         section.check(&LISTEN, report);
         let unsafe_open = section.is_true("unsafe_open", report);
-        let address = address(section, unsafe_open, report);
+        let address = address(section, unsafe_open, clients, report);
+        let identify = identify(section, clients, report);
         let policy = policy(section, report);
         let domains = section.texts("domains", report);
         let domains = domains.iter().filter_map(|given| parsed(given, domain, report));
@@ -56,7 +60,15 @@ pub(super) fn read(
         let tls = tls(section, secrets, report);
         let Some(address) = address else { continue };
         claimed.claim(&address, "a listener", report);
-        listeners.push(ListenSettings { address: address.value, unsafe_open, domains, policy, tls });
+        listeners.push(ListenSettings {
+            address: address.value,
+            is_open: clients.includes_unidentified(),
+            unsafe_open,
+            identify,
+            domains,
+            policy,
+            tls,
+        });
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
     let admin = admin(&section, secrets, report);
@@ -78,6 +90,7 @@ pub(super) fn read_admin(
 fn address(
     section: &ConfigSection<'_>,
     unsafe_open: bool,
+    clients: ServedClients,
     report: &mut ConfigReport,
 ) -> Option<SpannedValue<ListenAddress>> {
     let given = if section.has("address") {
@@ -88,6 +101,7 @@ fn address(
     // The addresses of sockets from systemd are unknown until startup.
     if let Some(address) = given.value.socket()
         && !is_loopback(address)
+        && clients.includes_unidentified()
     {
         if unsafe_open {
             report.warn(&given.at, &ConfigWarning::Open(address));
@@ -97,6 +111,36 @@ fn address(
     }
     Some(given)
 }
+
+/// Reads the kinds of identity that a listener accepts.
+fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut ConfigReport) -> IdentityKinds {
+    let before = report.count();
+    let mut kinds = IdentityKinds::default();
+    for given in section.texts("identify", report) {
+        let problem = match given.value.as_str() {
+            "key" if kinds.key => ConfigErrorKind::RepeatedIdentity(given.value),
+            "key" => {
+                kinds.key = true;
+                continue;
+            }
+            later if LATER_IDENTITIES.contains(&later) => ConfigErrorKind::LaterIdentity(given.value),
+            _ => ConfigErrorKind::Word(given.value, "key".to_owned()),
+        };
+        report.error(&given.at, problem);
+    }
+    let is_valid = report.count() == before;
+    match (kinds.key, clients) {
+        (true, ServedClients::All) => report.error(&section.at("identify"), ConfigErrorKind::NoCallers),
+        (false, ServedClients::CallersOnly) if is_valid => {
+            report.error(&section.at("identify"), ConfigErrorKind::UnusableListener);
+        }
+        (true | false, _) => {}
+    }
+    kinds
+}
+
+/// Kinds of identity that are rejected until a build supports them.
+const LATER_IDENTITIES: [&str; 4] = ["certificate", "uid", "token", "jwt"];
 
 /// Reads the files of a TLS listener. Their contents are parsed when the listener starts, and by
 /// `check`.

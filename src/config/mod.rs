@@ -5,6 +5,7 @@
 //! file that is not valid TOML, whose settings are not checked.
 
 mod admin_config;
+mod callers;
 mod credentials;
 mod diagnostics;
 mod duration;
@@ -49,6 +50,7 @@ pub use self::section::ConfigFile;
 pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
+use self::callers::ServedClients;
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::{ConfigReport, FinishedReport};
 use self::env::TrackedEnv;
@@ -59,6 +61,7 @@ use self::source_names::DescribedSource;
 use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
+use crate::caller::CallerSettings;
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
@@ -70,6 +73,9 @@ use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 pub struct ProxyConfig {
     /// The listeners; at least one.
     pub(crate) listen: Vec<ListenSettings>,
+    /// The callers, without revoked callers and keys; `None` if the file has no callers, so that
+    /// every client is served.
+    pub(crate) callers: Option<Vec<CallerSettings>>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -238,12 +244,14 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let modes =
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(env, modes);
-    let ListenSections { listen, admin } = listen::read(root, &secrets, report);
+    let caller_sections = callers::read(root, &secrets, report);
+    let ListenSections { listen, admin } = listen::read(root, caller_sections.clients, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
     let described = credentials::read(root, &secrets, report);
+    caller_sections.check_ids(&described, report);
     let context = ValidationContext { listeners: &listen, described: &described, secrets: &secrets };
     let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
@@ -275,6 +283,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     }
     Some(ProxyConfig {
         listen,
+        callers: (caller_sections.clients != ServedClients::All).then_some(caller_sections.callers),
         admin,
         routing_table,
         upstreams,

@@ -141,7 +141,7 @@ impl<'a> ConfigSection<'a> {
         match all {
             Some(all) => all.into_iter().map(|table| self.inner(key, Some(table))).collect(),
             None => {
-                self.mistyped(key, &format!("a list of sections [[{key}]]"), report);
+                self.mistyped(key, &format!("a list of sections [[{}]]", self.key(key)), report);
                 Vec::new()
             }
         }

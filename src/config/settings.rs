@@ -14,7 +14,12 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
             false,
             "reject secret files that other users can read; otherwise log a warning",
         ),
+        SettingSpec::list(
+            "revoked",
+            "ids of keys and names of callers that are rejected, wherever they are configured",
+        ),
         section("listen", ValueKind::TableList(&LISTEN)),
+        section("caller", ValueKind::TableList(&CALLER)),
         section("admin", ValueKind::Table(&ADMIN)),
         section("upstream", ValueKind::Table(&UPSTREAM)),
         section("route", ValueKind::TableList(&ROUTE)),
@@ -67,9 +72,13 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         SettingSpec::boolean(
             "unsafe_open",
             false,
-            "allow a non-loopback address: any client that can connect can use the credentials",
+            "allow a non-loopback address: any client that can connect can use the credentials. Not needed if there are callers and none is open",
         )
         .with_flag(FlagSetting::UnsafeOpen),
+        SettingSpec::list(
+            "identify",
+            "the kinds of identity that clients may present: `\"key\"`, an access key of a caller. Required if there are callers and none is open",
+        ),
     ]],
     ..SectionSchema::EMPTY
 };
@@ -83,6 +92,54 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "client_ca_file",
             "none",
             "clients must present a certificate of this authority; revocation lists (PEM, `X509 CRL`) in the same file apply, see below",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER: SectionSchema = SectionSchema {
+    name: "[[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text(
+            "name",
+            "required",
+            "the unique name: 1 to 64 letters, digits, `-`, `_` and `.`",
+        ),
+        SettingSpec::optional_text(
+            "allow",
+            "nothing, with a warning",
+            "the operations that it may use: `\"everything\"`, or `\"read\"` for GET, HEAD and listing",
+        ),
+        SettingSpec::new(
+            "key",
+            ValueKind::TableList(&CALLER_KEY),
+            DefaultValue::Described("none"),
+            "its access key, or two during a rotation; a list of inline tables with the keys below",
+        ),
+        // Without callers, there is no such setting, and thus no value.
+        SettingSpec::new(
+            "open",
+            ValueKind::Boolean,
+            DefaultValue::Described("`false`"),
+            "requests without an identity are of this caller; at most one caller is open",
+        ),
+    ]],
+    later: &["certificate", "uid", "token", "jwt"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
+    name: "key of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text(
+            "id",
+            "required",
+            "the access key id, which no other caller has: 1 to 128 letters, digits, `-`, `_` and `.`",
+        ),
+        SettingSpec::optional_text(
+            "secret",
+            "required",
+            "the access key secret, by reference: at least 27 random characters",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -294,9 +351,11 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 22] = [
+const SECTIONS: [&SectionSchema; 24] = [
     &LISTEN,
     &TLS,
+    &CALLER,
+    &CALLER_KEY,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

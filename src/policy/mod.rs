@@ -8,7 +8,7 @@ pub(crate) use pin::PinBreach;
 pub use request_shape::NamedHost;
 pub use request_shape::RequestShape;
 
-use crate::caller::CallerIdentity;
+use crate::caller::CallerAccess;
 use crate::oss::{AccessKind, Operation};
 
 /// The access policy of a listener.
@@ -70,6 +70,12 @@ pub enum PolicyDecision {
 /// The reason why a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DenyReason {
+    /// The caller has no rights.
+    #[error("the caller may not use any operation; set `allow` of the caller")]
+    NoRights,
+    /// The caller may only read.
+    #[error("the caller may only read; {0:?} is a write operation")]
+    ReadOnlyCaller(Operation),
     /// The listener is read-only.
     #[error("this listener is read-only; {0:?} is a write operation")]
     ReadOnly(Operation),
@@ -104,12 +110,15 @@ pub enum DenyReason {
 }
 
 impl AccessPolicy {
-    /// Decides whether a request may be signed. No client is authenticated in this build, so the
-    /// identity does not matter yet.
+    /// Decides whether a request may be signed.
     #[must_use]
     pub fn decide(&self, request: &RequestShape<'_>) -> PolicyDecision {
-        let CallerIdentity::Open = request.caller;
         let operation = request.operation;
+        let access = request.caller.caller().map_or(CallerAccess::Everything, |caller| caller.access);
+        // guard: caller-without-rights
+        if access == CallerAccess::Nothing {
+            return PolicyDecision::Deny(DenyReason::NoRights);
+        }
         // guard: pages-of-other-sites
         if let Some(denial) = self.foreign_page(request) {
             return PolicyDecision::Deny(denial);
@@ -118,7 +127,9 @@ impl AccessPolicy {
             return PolicyDecision::Deny(breach.into());
         }
         match (operation, self.operations, self.unsigned) {
-            (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass) => {
+            (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass)
+                if access == CallerAccess::Everything =>
+            {
                 PolicyDecision::PassUnsigned
             }
             (Operation::Preflight, _, UnsignedForms::Pass) => PolicyDecision::PassUnsigned,
@@ -128,6 +139,10 @@ impl AccessPolicy {
             // guard: read-only
             (_, AllowedOperations::ReadOnly, _) if operation.access() == AccessKind::Write => {
                 PolicyDecision::Deny(DenyReason::ReadOnly(operation))
+            }
+            // guard: read-only-caller
+            _ if access == CallerAccess::Read && operation.access() == AccessKind::Write => {
+                PolicyDecision::Deny(DenyReason::ReadOnlyCaller(operation))
             }
             _ => PolicyDecision::Sign,
         }
@@ -175,13 +190,15 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
     use super::{
         AccessPolicy, AllowedOperations, CrossSiteReads, DenyReason, NamedHost, PolicyDecision, RequestShape,
         UnsignedForms,
     };
-    use crate::caller::CallerIdentity;
+    use crate::caller::{Caller, CallerAccess, CallerIdentity};
     use crate::oss::{Operation, Query};
 
     fn decide(
@@ -203,7 +220,7 @@ mod tests {
         let method = &Method::GET;
         let query = &Query::default();
         policy.decide(&RequestShape {
-            caller: CallerIdentity::Open,
+            caller: &CallerIdentity::Open,
             operation,
             host,
             method,
@@ -223,6 +240,41 @@ mod tests {
             let denied = PolicyDecision::Deny(DenyReason::ReadOnly(operation));
             assert_eq!(decide(&policy, operation, None), denied);
         }
+    }
+
+    #[test]
+    fn callers_may_do_what_they_are_allowed() {
+        let decide = |access, operation, unsigned| {
+            let caller = &CallerIdentity::Known(Arc::new(Caller { name: "a".into(), access, index: 0 }));
+            let policy = AccessPolicy { unsigned, ..AccessPolicy::default() };
+            policy.decide(&RequestShape {
+                caller,
+                operation,
+                host: NamedHost::Other,
+                method: &Method::GET,
+                query: &Query::default(),
+                headers: &HeaderMap::new(),
+                pin: None,
+            })
+        };
+        let rows = [
+            (CallerAccess::Everything, Operation::PutObject, PolicyDecision::Sign),
+            (CallerAccess::Read, Operation::GetObject, PolicyDecision::Sign),
+            (CallerAccess::Read, Operation::ListObjects, PolicyDecision::Sign),
+            (
+                CallerAccess::Read,
+                Operation::PutObject,
+                PolicyDecision::Deny(DenyReason::ReadOnlyCaller(Operation::PutObject)),
+            ),
+            (CallerAccess::Nothing, Operation::GetObject, PolicyDecision::Deny(DenyReason::NoRights)),
+            (CallerAccess::Nothing, Operation::Preflight, PolicyDecision::Deny(DenyReason::NoRights)),
+        ];
+        for (access, operation, expected) in rows {
+            assert_eq!(decide(access, operation, UnsignedForms::Pass), expected, "{access:?} {operation:?}");
+        }
+        let form = |access| decide(access, Operation::PostObject, UnsignedForms::Pass);
+        assert_eq!(form(CallerAccess::Everything), PolicyDecision::PassUnsigned);
+        assert_eq!(form(CallerAccess::Read), PolicyDecision::Deny(DenyReason::PostForm));
     }
 
     #[test]

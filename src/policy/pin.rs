@@ -280,7 +280,7 @@ mod tests {
             Operation::classify(&method, false, key.is_empty(), &query, &lines).expect("an operation");
         let pin = Bucket::parse(PIN).expect("a bucket");
         let shape = RequestShape {
-            caller: CallerIdentity::Open,
+            caller: &CallerIdentity::Open,
             operation,
             host: NamedHost::Other,
             method: &method,

@@ -18,7 +18,7 @@ pub enum NamedHost {
 #[derive(Clone, Copy, Debug)]
 pub struct RequestShape<'a> {
     /// The identity of the client.
-    pub caller: CallerIdentity,
+    pub caller: &'a CallerIdentity,
     /// The operation.
     pub operation: Operation,
     /// The kind of host that the request names.

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::error::ProxyError;
 use super::request::InboundRequest;
 use super::sign;
-use super::state::{AcceptingListener, SignatureTimes, WorkerCore};
+use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
 use crate::caller::CallerIdentity;
@@ -29,8 +29,8 @@ pub(crate) struct DryRunReport {
     pub(crate) bucket: Option<Bucket>,
     /// The object key; empty if the request names none.
     pub(crate) key: Option<Key>,
-    /// The name of the identified caller.
-    pub(crate) caller: Option<&'static str>,
+    /// The identity of the client.
+    pub(crate) caller: Option<CallerIdentity>,
     /// The decision of the access policy.
     pub(crate) verdict: Option<PolicyDecision>,
     /// The destination of the request.
@@ -117,8 +117,8 @@ impl RequestTrace for DryRunReport {
         self.key = Some(object.key.clone());
     }
 
-    fn record_caller(&mut self, caller: CallerIdentity) {
-        self.caller = Some(caller.name());
+    fn record_caller(&mut self, caller: &CallerIdentity, _state: &ProxyState) {
+        self.caller = Some(caller.clone());
     }
 
     fn record_decision(&mut self, decision: PolicyDecision) {

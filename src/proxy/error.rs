@@ -1,5 +1,7 @@
 //! Errors returned by the proxy itself, and their mapping to OSS error documents.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -7,6 +9,7 @@ use super::headers::PROXY_ERROR;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
+use crate::caller::{IdentityError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
@@ -46,6 +49,9 @@ pub(crate) enum ProxyError {
     /// The value of `Expect` is unsupported.
     #[error("unsupported expectation; only 100-continue is supported, in a single Expect line")]
     Expectation,
+    /// The client is not identified.
+    #[error(transparent)]
+    Unidentified(#[from] IdentityError),
     /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
@@ -91,14 +97,24 @@ impl ProxyError {
         access.answered(status.as_u16());
         let id = access.id.to_string();
         let message = self.message();
+        let mut elements = Vec::new();
+        let mut ec = None;
+        if let Self::Unidentified(why) = self {
+            elements = why.elements();
+            ec = why.ec();
+            elements.extend(ec.map(|ec| ("EC", ec.to_owned())));
+        }
+        let extra: Vec<_> = elements.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let document = ErrorDocument {
             code: oss_code,
             message: &message,
             request_id: &id,
             host_id: "oss-signing-proxy",
-            extra: &[],
+            extra: &extra,
         };
-        let body = if *method == Method::HEAD { String::new() } else { document.to_xml() };
+        let document = document.to_xml();
+        let (body, head_document) =
+            if *method == Method::HEAD { (String::new(), Some(document)) } else { (document, None) };
         let mut response = Response::new(ResponseBody::own(body, access));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -106,6 +122,13 @@ impl ProxyError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(OSS_REQUEST_ID, id);
+        }
+        headers.extend(ec.map(|ec| (OSS_ERROR_NUMBER, HeaderValue::from_static(ec))));
+        // OSS sends the document of a HEAD request in a header, where SDKs read it.
+        if let Some(document) = head_document
+            && let Ok(document) = HeaderValue::try_from(STANDARD.encode(document))
+        {
+            headers.insert(OSS_ERROR, document);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -136,6 +159,7 @@ impl ProxyError {
             | Self::Coding
             | Self::AwsChunked
             | Self::Expectation
+            | Self::Unidentified(_)
             | Self::Denied(_)
             | Self::Credentials(_)
             | Self::SigningKey(_)
@@ -189,8 +213,11 @@ impl ProxyError {
             Self::Expectation => {
                 Parts(StatusCode::EXPECTATION_FAILED, Code::Expectation, "ExpectationFailed")
             }
+            Self::Unidentified(why) => Parts::without_identity(why),
             Self::Denied(denial) => match denial {
-                DenyReason::ReadOnly(_) => Parts(FORBIDDEN, Code::Denied, "AccessDenied"),
+                DenyReason::ReadOnly(_) | DenyReason::NoRights | DenyReason::ReadOnlyCaller(_) => {
+                    Parts(FORBIDDEN, Code::Denied, "AccessDenied")
+                }
                 DenyReason::Browser | DenyReason::OpaqueOrigin | DenyReason::CrossSite => {
                     Parts(FORBIDDEN, Code::Browser, "AccessDenied")
                 }
@@ -210,6 +237,31 @@ impl ProxyError {
 }
 
 impl ErrorResponseParts {
+    /// Returns the parts for a client that is not identified.
+    fn without_identity(why: &IdentityError) -> Self {
+        use RejectionCode as Code;
+        const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
+        match why {
+            IdentityError::Missing => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
+            IdentityError::UnknownKey { .. } => Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId"),
+            IdentityError::Mismatch(_) => Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch"),
+            IdentityError::UrlParameter(_) => Self(FORBIDDEN, Code::BadSignature, "AccessDenied"),
+            IdentityError::OtherDay { .. } => {
+                Self(StatusCode::BAD_REQUEST, Code::ClockSkew, "InvalidArgument")
+            }
+            IdentityError::Skewed { .. } => Self(FORBIDDEN, Code::ClockSkew, "RequestTimeTooSkewed"),
+            IdentityError::Expired { .. } => Self(FORBIDDEN, Code::Expired, "AccessDenied"),
+            IdentityError::NotYetValid { .. } => Self(FORBIDDEN, Code::ClockSkew, "AccessDenied"),
+            IdentityError::Malformed(malformed) => match malformed.kind() {
+                MalformedKind::Argument => {
+                    Self(StatusCode::BAD_REQUEST, Code::MalformedSignature, "InvalidArgument")
+                }
+                MalformedKind::Denied => Self(FORBIDDEN, Code::MalformedSignature, "AccessDenied"),
+                MalformedKind::Mismatch => Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch"),
+            },
+        }
+    }
+
     /// Returns the parts for a request without a response from the upstream.
     fn without_response(why: &SendError) -> Self {
         use RejectionCode as Code;
@@ -271,3 +323,5 @@ fn send_message(upstream: &str, why: &SendError) -> String {
 }
 
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");
+const OSS_ERROR_NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");

@@ -33,7 +33,7 @@ pub(crate) use response_body::ResponseBody;
 pub(crate) use signing::{AddressedRequest, SigningKeyError, signing_key};
 pub use state::ProxyState;
 pub use state::WorkerCore;
-pub(crate) use state::{AcceptingListener, ListenerRules, RequestLimits, UpstreamSigning};
+pub(crate) use state::{AcceptingListener, ListenerRules, RequestLimits, ServedCallers, UpstreamSigning};
 
 use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
@@ -100,7 +100,7 @@ async fn sign<'a>(
     trace: &mut impl RequestTrace,
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let identified = located.identify(trace);
+    let identified = located.identify(core, listener, times.signed_at.at(), trace)?;
     let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     match admitted.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {

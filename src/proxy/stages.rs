@@ -18,8 +18,9 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
+use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
 use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
@@ -101,10 +102,34 @@ impl LocatedRequest {
         Ok(Box::new(Self { request, headers: inbound.take_headers() }))
     }
 
-    pub(super) fn identify(mut self: Box<Self>, trace: &mut impl RequestTrace) -> IdentifiedRequest {
-        let caller = caller::identify(&mut self.headers, &mut self.request.object.query);
-        trace.record_caller(caller);
-        IdentifiedRequest { located: self, caller }
+    /// Identifies the client as of `now`, and removes its signature.
+    pub(super) fn identify(
+        mut self: Box<Self>,
+        core: &WorkerCore,
+        listener: &AcceptingListener,
+        now: Timestamp,
+        trace: &mut impl RequestTrace,
+    ) -> Result<IdentifiedRequest, ProxyError> {
+        let AddressedRequest { method, object } = &mut self.request;
+        let region = core.state().routing_table.get(object.upstream).region.as_ref();
+        let request = ClientRequest {
+            method,
+            operation: object.operation,
+            bucket: object.bucket.as_ref(),
+            key: &object.key,
+            query: &mut object.query,
+            headers: &mut self.headers,
+        };
+        let context = IdentityContext {
+            directory: &core.state().callers.directory,
+            kinds: listener.rules.identify,
+            product: region.map_or(SigningProduct::Oss, Region::product),
+            keys: core.caller_keys(),
+            now,
+        };
+        let caller = caller::identify(request, context)?;
+        trace.record_caller(&caller, core.state());
+        Ok(IdentifiedRequest { located: self, caller })
     }
 }
 
@@ -119,7 +144,7 @@ impl IdentifiedRequest {
         let Self { located, caller } = self;
         let AddressedRequest { method, object } = &located.request;
         let shape = RequestShape {
-            caller,
+            caller: &caller,
             operation: object.operation,
             host: if object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other },
             method,

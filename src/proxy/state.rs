@@ -9,10 +9,11 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
+use crate::caller::{Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityKinds};
 use crate::credentials::{CredentialServices, CredentialSource};
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
-use crate::telemetry::{AccessLogging, MetricsHandle, ProcessCounters};
+use crate::telemetry::{AccessLogging, CallerMetrics, MetricsHandle, ProcessCounters};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{TrustStoreId, UpstreamTransport};
 
@@ -22,6 +23,8 @@ pub struct ProxyState {
     pub(crate) routing_table: RoutingTable,
     /// The signing settings of the upstreams, by [`UpstreamId`].
     pub(crate) upstreams: Vec<UpstreamSigning>,
+    /// The callers.
+    pub(crate) callers: ServedCallers,
     /// The access log setting: whether each request is logged.
     pub(crate) access_log: AccessLogging,
     /// The request limits.
@@ -30,6 +33,14 @@ pub struct ProxyState {
     pub counters: Arc<ProcessCounters>,
     /// The state of the services that credentials come from, which outlives a configuration.
     pub(crate) services: Arc<CredentialServices>,
+}
+
+/// The callers of a configuration, with their metrics.
+pub(crate) struct ServedCallers {
+    /// The callers, by their identities.
+    pub(super) directory: CallerDirectory,
+    /// The metrics of each caller, by its index in the directory.
+    metrics: Vec<Arc<CallerMetrics>>,
 }
 
 /// Limits on inbound requests.
@@ -58,6 +69,8 @@ pub(crate) struct UpstreamSigning {
 pub(crate) struct ListenerRules {
     /// Names under which buckets are addressed as `BUCKET.<domain>`.
     pub(crate) domains: Vec<String>,
+    /// The kinds of identity that the listener accepts.
+    pub(crate) identify: IdentityKinds,
     /// The access policy.
     pub(crate) policy: AccessPolicy,
     /// `true` if the listener uses TLS.
@@ -90,6 +103,8 @@ pub struct WorkerCore {
     clock: Arc<dyn Clock>,
     transport: UpstreamTransport,
     keys: SigningKeyCache,
+    /// The derived keys with which the signatures of callers are verified.
+    caller_keys: DerivedKeys,
     token_searches: TokenSearches,
     endpoint_cache: EndpointCache,
     signing_time: RefCell<Rc<SigningTime>>,
@@ -107,6 +122,21 @@ impl ProxyState {
     }
 }
 
+impl ServedCallers {
+    /// Creates the directory of the configured callers, and finds their metrics.
+    #[must_use]
+    pub(crate) fn new(callers: Option<Vec<CallerSettings>>, counters: &ProcessCounters) -> Self {
+        let directory = CallerDirectory::new(callers);
+        let metrics = directory.callers().iter().map(|caller| counters.caller(&caller.name)).collect();
+        Self { directory, metrics }
+    }
+
+    /// Returns the metrics of a caller of this configuration.
+    pub(super) fn metrics(&self, caller: &Caller) -> Arc<CallerMetrics> {
+        Arc::clone(&self.metrics[caller.index])
+    }
+}
+
 impl WorkerCore {
     /// Creates the state of a worker that has not served a request yet.
     #[must_use]
@@ -118,6 +148,7 @@ impl WorkerCore {
             clock,
             transport,
             keys: SigningKeyCache::default(),
+            caller_keys: DerivedKeys::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: RefCell::new(signing_time),
@@ -139,6 +170,7 @@ impl WorkerCore {
             clock: Arc::clone(&self.clock),
             transport: renew(&self.transport),
             keys: SigningKeyCache::default(),
+            caller_keys: DerivedKeys::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: self.signing_time.clone(),
@@ -208,6 +240,10 @@ impl WorkerCore {
 
     pub(super) fn keys(&self) -> &SigningKeyCache {
         &self.keys
+    }
+
+    pub(super) fn caller_keys(&self) -> &DerivedKeys {
+        &self.caller_keys
     }
 
     pub(super) fn endpoint_cache(&self) -> &EndpointCache {

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use super::state::ProxyState;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
 use crate::caller::CallerIdentity;
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::Bucket;
 use crate::policy::PolicyDecision;
 use crate::sign::SignatureVersion;
-use crate::telemetry::AccessLogEvent;
+use crate::telemetry::{AccessLogEvent, LoggedCaller};
 
 /// A recorder of the stages up to the signature. A stage records its result before the next one
 /// consumes it, so a rejection keeps the earlier results. Results that are not needed are ignored.
 pub(super) trait RequestTrace {
     fn record_object(&mut self, object: &LocatedObject);
 
-    fn record_caller(&mut self, caller: CallerIdentity);
+    fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState);
 
     fn record_decision(&mut self, _decision: PolicyDecision) {}
 
@@ -39,8 +40,13 @@ impl RequestTrace for AccessLogEvent {
         }
     }
 
-    fn record_caller(&mut self, caller: CallerIdentity) {
-        self.caller = caller.name();
+    fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState) {
+        self.caller = match caller {
+            CallerIdentity::Open => LoggedCaller::Open,
+            CallerIdentity::Known(caller) => {
+                LoggedCaller::Known { name: Arc::clone(&caller.name), metrics: state.callers.metrics(caller) }
+            }
+        };
     }
 
     fn record_signature(&mut self, credentials: &Credentials, version: SignatureVersion) {

@@ -12,6 +12,7 @@ use super::listening_socket::{BindError, ListeningSocket};
 use super::socket_activation::ActivatedSockets;
 use super::tls::TlsFiles;
 use super::unix;
+use crate::caller::IdentityKinds;
 use crate::policy::AccessPolicy;
 
 /// A listener as configured.
@@ -19,8 +20,12 @@ use crate::policy::AccessPolicy;
 pub struct ListenSettings {
     /// The address to listen on.
     pub address: ListenAddress,
-    /// True if the listener may be reachable from other machines.
+    /// True if clients without an identity are served: there are no callers, or one is open.
+    pub(crate) is_open: bool,
+    /// True if an open listener may be reachable from other machines.
     pub(crate) unsafe_open: bool,
+    /// The kinds of identity that clients may present.
+    pub(crate) identify: IdentityKinds,
     /// Domains under which buckets are addressed as `BUCKET.<domain>`, in lower case.
     pub(crate) domains: Vec<String>,
     /// The access policy of the listener.
@@ -30,10 +35,18 @@ pub struct ListenSettings {
 }
 
 impl ListenSettings {
-    /// Creates a listener without TLS, domains or rules.
+    /// Creates a listener without TLS, domains, rules or callers.
     #[must_use]
     pub fn plain(address: ListenAddress) -> Self {
-        Self { address, unsafe_open: false, domains: Vec::new(), policy: AccessPolicy::default(), tls: None }
+        Self {
+            address,
+            is_open: true,
+            unsafe_open: false,
+            identify: IdentityKinds::default(),
+            domains: Vec::new(),
+            policy: AccessPolicy::default(),
+            tls: None,
+        }
     }
 
     /// Checks the actual sockets of the listener. The addresses of systemd sockets are known only
@@ -43,6 +56,9 @@ impl ListenSettings {
     /// [`BindError::Open`].
     pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
+        if !self.is_open {
+            return Ok(());
+        }
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
             if !self.unsafe_open {
@@ -178,4 +194,23 @@ fn name(address: SocketAddr) -> io::Result<socket2::Socket> {
     }
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use super::{BindError, ListenAddress, ListenSettings, ListeningSocket, SharedListener};
+
+    #[test]
+    fn only_an_open_listener_needs_unsafe_open_for_a_socket_of_systemd() {
+        let address = ListenAddress::Tcp("10.0.0.1:80".parse().expect("an address"));
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let sockets = [SharedListener { address, socket: Arc::new(ListeningSocket::Tcp(socket)) }];
+        let open = ListenSettings::plain(ListenAddress::Inherited("oss".to_owned()));
+        assert!(matches!(open.check_open(&sockets), Err(BindError::Open(..))));
+        assert!(ListenSettings { unsafe_open: true, ..open.clone() }.check_open(&sockets).is_ok());
+        assert!(ListenSettings { is_open: false, ..open }.check_open(&sockets).is_ok());
+    }
 }

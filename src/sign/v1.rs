@@ -23,10 +23,7 @@ impl V1Key {
     /// Prepares an access key.
     #[must_use]
     pub(crate) fn new(id: &str, secret: &Secret) -> Self {
-        // HMAC accepts keys of any length.
-        #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
-        let mac = Hmac::new_from_slice(secret.expose().as_bytes()).expect("any length");
-        Self { mac, id: id.to_owned() }
+        Self { mac: keyed(secret), id: id.to_owned() }
     }
 
     /// Returns the value of `Authorization` for `request`, on which `added` will be set.
@@ -49,7 +46,7 @@ impl V1Key {
             query.push("security-token", token);
         }
         let expires = expires.to_string();
-        let text = url_string_to_sign(&SignableRequest { query: &query, ..*request }, &expires);
+        let text = string_to_sign_with(&SignableRequest { query: &query, ..*request }, &expires);
         query.push("OSSAccessKeyId", self.id.as_str());
         query.push("Expires", expires);
         query.push("Signature", self.signature(&text));
@@ -59,10 +56,20 @@ impl V1Key {
     /// Returns the signature in base64.
     #[must_use]
     pub(crate) fn signature(&self, string_to_sign: &[u8]) -> String {
-        let mut mac = self.mac.clone();
-        mac.update(string_to_sign);
-        STANDARD.encode(mac.finalize().into_bytes())
+        STANDARD.encode(self.mac.clone().chain_update(string_to_sign).finalize().into_bytes())
     }
+}
+
+/// Returns the signature of a text.
+#[must_use]
+pub(crate) fn mac(secret: &Secret, string_to_sign: &[u8]) -> [u8; 20] {
+    keyed(secret).chain_update(string_to_sign).finalize().into_bytes().into()
+}
+
+fn keyed(secret: &Secret) -> Hmac<Sha1> {
+    // HMAC accepts keys of any length.
+    #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
+    Hmac::new_from_slice(secret.expose().as_bytes()).expect("any length")
 }
 
 /// Returns the text whose HMAC is the signature. The date is that of `x-oss-date`, or else of
@@ -72,20 +79,16 @@ pub(crate) fn string_to_sign(request: &SignableRequest<'_>, added: &[(HeaderName
     write(request, added, None)
 }
 
-/// Returns the string to sign for a URL, in which the expiry time replaces the date.
+/// Returns the string to sign with this text as the date. In a URL it is the expiry time.
 #[must_use]
-pub(crate) fn url_string_to_sign(request: &SignableRequest<'_>, expires: &str) -> Vec<u8> {
-    write(request, &[], Some(expires))
+pub(crate) fn string_to_sign_with(request: &SignableRequest<'_>, date: &str) -> Vec<u8> {
+    write(request, &[], Some(date))
 }
 
-fn write(
-    request: &SignableRequest<'_>,
-    added: &[(HeaderName, HeaderValue)],
-    expires: Option<&str>,
-) -> Vec<u8> {
+fn write(request: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)], date: Option<&str>) -> Vec<u8> {
     let lines = collect(request, added, |name| is_oss_header(name) || PLAIN.contains(&name));
     let value_of = |wanted: &str| lines.iter().find(|line| line.0 == wanted).map(|line| line.1);
-    let date = expires.map(str::as_bytes).or_else(|| value_of("x-oss-date")).or_else(|| value_of("date"));
+    let date = date.map(str::as_bytes).or_else(|| value_of("x-oss-date")).or_else(|| value_of("date"));
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(request.method.as_str().as_bytes());
     for value in [value_of("content-md5"), value_of("content-type"), date] {
@@ -125,7 +128,9 @@ fn write_resource(request: &SignableRequest<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn is_signed_parameter(name: &[u8]) -> bool {
+/// Returns whether a signature covers the parameter of this name.
+#[must_use]
+pub(crate) fn is_signed_parameter(name: &[u8]) -> bool {
     name.starts_with(b"x-oss-") || SUBRESOURCES.iter().any(|known| known.as_bytes() == name)
 }
 

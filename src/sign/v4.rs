@@ -31,6 +31,42 @@ pub(crate) struct CredentialScope<'a> {
     pub(crate) product: SigningProduct,
 }
 
+impl CredentialScope<'_> {
+    /// Returns the scope as a signature contains it: `DAY/REGION/PRODUCT/aliyun_v4_request`.
+    #[must_use]
+    pub(crate) fn to_text(self) -> String {
+        self.steps().join("/")
+    }
+
+    fn steps(&self) -> [&str; 4] {
+        [self.day.as_str(), self.region, self.product.as_str(), REQUEST]
+    }
+}
+
+/// Derives the key of a secret for one scope, with four HMACs.
+#[must_use]
+pub(crate) fn derive_mac(secret: &Secret, scope: CredentialScope<'_>) -> Hmac<Sha256> {
+    let root = zeroize::Zeroizing::new(format!("aliyun_v4{}", secret.expose()));
+    scope.steps().iter().fold(keyed(root.as_bytes()), |mac, step| {
+        keyed(&mac.chain_update(step.as_bytes()).finalize().into_bytes())
+    })
+}
+
+/// Returns the text whose HMAC is the signature, for a scope as text.
+#[must_use]
+pub(crate) fn string_to_sign(canonical_request: &[u8], timestamp: &str, scope: &str) -> String {
+    joined(&[ALGORITHM, "\n", timestamp, "\n", scope, "\n", hash(canonical_request).as_str()])
+}
+
+/// The additional headers that a signature covers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdditionalHeaders<'a> {
+    /// Their names in lower case.
+    pub(crate) names: &'a [&'a str],
+    /// The list as the canonical request contains it.
+    pub(crate) list: &'a str,
+}
+
 /// The signing key of one access key, day, region and product.
 pub(crate) struct DayKey {
     mac: Hmac<Sha256>,
@@ -43,12 +79,8 @@ impl DayKey {
     /// Derives the key with four HMACs. The secret is then not needed until the next day.
     #[must_use]
     pub(crate) fn derive(id: &str, secret: &Secret, scope: CredentialScope<'_>) -> Self {
-        let root = zeroize::Zeroizing::new(format!("aliyun_v4{}", secret.expose()));
-        let steps = [scope.day.as_str(), scope.region, scope.product.as_str(), REQUEST];
-        let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| {
-            keyed(&mac.chain_update(step.as_bytes()).finalize().into_bytes())
-        });
-        let scope = steps.join("/");
+        let mac = derive_mac(secret, scope);
+        let scope = scope.to_text();
         let credential = format!("{id}/{scope}");
         Self { mac, scope, credential }
     }
@@ -94,7 +126,7 @@ impl DayKey {
         }
         let canonical = canonical_request(&SignableRequest { query: &query, ..*request }, &[], additional);
         let signature = self.signature(&self.string_to_sign(&canonical, timestamp));
-        query.push("x-oss-signature", signature);
+        query.push(SIGNATURE, signature);
         query
     }
 
@@ -102,7 +134,7 @@ impl DayKey {
     /// `20231216T162057Z`.
     #[must_use]
     pub(crate) fn string_to_sign(&self, canonical_request: &[u8], timestamp: &str) -> String {
-        joined(&self.to_sign(&hash(canonical_request), timestamp))
+        string_to_sign(canonical_request, timestamp, &self.scope)
     }
 
     /// Returns the parts of the string to sign.
@@ -134,6 +166,18 @@ pub fn canonical_request(
     added: &[(HeaderName, HeaderValue)],
     additional: &[&str],
 ) -> Vec<u8> {
+    let list = &additional.join(";");
+    write_canonical_request(request, added, AdditionalHeaders { names: additional, list })
+}
+
+/// Returns the canonical request with a list of additional headers as declared. The parameter of
+/// the signature itself is left out.
+#[must_use]
+pub(crate) fn write_canonical_request(
+    request: &SignableRequest<'_>,
+    added: &[(HeaderName, HeaderValue)],
+    additional: AdditionalHeaders<'_>,
+) -> Vec<u8> {
     let mut head = String::with_capacity(512);
     head.push_str(request.method.as_str());
     head.push('\n');
@@ -142,10 +186,10 @@ pub fn canonical_request(
     write_query(request, &mut head);
     head.push('\n');
     let mut out = head.into_bytes();
-    let lines = collect(request, added, |name| is_signed(name) || additional.contains(&name));
+    let lines = collect(request, added, |name| is_signed(name) || additional.names.contains(&name));
     write_headers(&lines, &mut out);
     out.push(b'\n');
-    out.extend_from_slice(additional.join(";").as_bytes());
+    out.extend_from_slice(additional.list.as_bytes());
     out.push(b'\n');
     out.extend_from_slice(UNSIGNED_PAYLOAD.as_bytes());
     out
@@ -179,6 +223,7 @@ fn write_query(request: &SignableRequest<'_>, out: &mut String) {
         .query
         .params()
         .iter()
+        .filter(|param| param.name != SIGNATURE.as_bytes())
         .map(|param| (encoded(&param.name), encoded(param.value.as_deref().unwrap_or_default())))
         .collect();
     params.sort();
@@ -233,5 +278,9 @@ fn joined(parts: &[&str]) -> String {
 /// The maximum lifetime of a presigned URL.
 pub(crate) const URL_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-const ALGORITHM: &str = "OSS4-HMAC-SHA256";
-const REQUEST: &str = "aliyun_v4_request";
+/// The name of the algorithm, in `Authorization` and in URLs.
+pub(crate) const ALGORITHM: &str = "OSS4-HMAC-SHA256";
+/// The last part of a scope.
+pub(crate) const REQUEST: &str = "aliyun_v4_request";
+/// The parameter with the signature of a URL.
+pub(crate) const SIGNATURE: &str = "x-oss-signature";

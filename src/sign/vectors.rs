@@ -236,7 +236,7 @@ fn every_published_v1_url_signature_is_reproduced() {
             unsigned.remove(|name| name == b"Signature");
             let expires = vector.expires.expect("a time").to_string();
             let text =
-                v1::url_string_to_sign(&SignableRequest { query: &unsigned, ..parts.subject() }, &expires);
+                v1::string_to_sign_with(&SignableRequest { query: &unsigned, ..parts.subject() }, &expires);
             stage(vector, "string to sign", &String::from_utf8_lossy(&text), Some(expected));
         }
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tracing::info;
 
+use super::caller_metrics::CallerMetrics;
 use super::metrics::{EndedRequest, MetricsHandle, RequestOutcome};
 use crate::oss::Operation;
 
@@ -21,8 +22,8 @@ pub(crate) struct RequestId(u64, u32);
 pub(crate) struct AccessLogEvent {
     /// The request id assigned by the proxy.
     pub(crate) id: RequestId,
-    /// The name of the client identity.
-    pub(crate) caller: &'static str,
+    /// The identity of the client.
+    pub(crate) caller: LoggedCaller,
     /// The OSS operation, if known.
     pub(crate) operation: Option<Operation>,
     /// The bucket, if known.
@@ -48,6 +49,22 @@ pub(crate) struct AccessLogEvent {
     /// The metrics that count the request. Like `_in_flight`, held until the event is written.
     meter: Rc<MetricsHandle>,
     _in_flight: Rc<()>,
+}
+
+/// The identity of a client in the access log.
+#[derive(Debug)]
+pub(crate) enum LoggedCaller {
+    /// Not identified.
+    Unknown,
+    /// No caller is configured.
+    Open,
+    /// A caller of the configuration.
+    Known {
+        /// The name of the caller.
+        name: Arc<str>,
+        /// The metrics that count its requests.
+        metrics: Arc<CallerMetrics>,
+    },
 }
 
 /// A counter of request body bytes, updated by the reader of the body.
@@ -115,6 +132,16 @@ impl BodyByteCounter {
     }
 }
 
+impl LoggedCaller {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Unknown => "-",
+            Self::Open => "open",
+            Self::Known { name, .. } => name,
+        }
+    }
+}
+
 impl AccessLogEvent {
     /// Begins the event of a request whose head was just read. `in_flight` is held until the event
     /// is dropped.
@@ -123,7 +150,7 @@ impl AccessLogEvent {
         meter.on_start();
         Self {
             id: RequestId::random(),
-            caller: "-",
+            caller: LoggedCaller::Unknown,
             operation: None,
             bucket: None,
             status: None,
@@ -180,14 +207,18 @@ impl Drop for AccessLogEvent {
     fn drop(&mut self) {
         let now = Instant::now();
         let since = |at: Instant| at.duration_since(self.started);
+        let outcome = match self.end {
+            ResponseEnd::Whole => RequestOutcome::from_status(self.status),
+            ResponseEnd::Broken => RequestOutcome::Broken,
+            ResponseEnd::Left if self.meter.is_cut() => RequestOutcome::Cut,
+            ResponseEnd::Left => RequestOutcome::None,
+        };
+        if let LoggedCaller::Known { metrics, .. } = &self.caller {
+            metrics.on_end(outcome, self.bytes_in.bytes.get(), self.bytes_out);
+        }
         self.meter.on_end(&EndedRequest {
             operation: self.operation,
-            outcome: match self.end {
-                ResponseEnd::Whole => RequestOutcome::from_status(self.status),
-                ResponseEnd::Broken => RequestOutcome::Broken,
-                ResponseEnd::Left if self.meter.is_cut() => RequestOutcome::Cut,
-                ResponseEnd::Left => RequestOutcome::None,
-            },
+            outcome,
             duration: since(now),
             first_byte: self.answered.map(since),
         });
@@ -198,7 +229,7 @@ impl Drop for AccessLogEvent {
         info!(
             target: "access",
             req_id = std::str::from_utf8(&self.id.digits()).unwrap_or_default(),
-            caller = self.caller,
+            caller = self.caller.as_str(),
             op = self.operation.map(Operation::name),
             bucket = self.bucket,
             status = self.status,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 
 use super::access_log::RequestId;
+use super::caller_metrics::{CallerMetrics, CallerMetricsMap, CallerSnapshot};
 use super::metrics::{MetricsHandle, MetricsSnapshot, WorkerMetrics};
 use super::rejection_code::RejectionCode;
 use crate::time::Timestamp;
@@ -23,6 +24,7 @@ pub struct ProcessCounters {
     refusals: Mutex<RejectionHistory>,
     reloads: Mutex<ReloadStatus>,
     worker_metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
+    callers: CallerMetricsMap,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +127,18 @@ impl ProcessCounters {
             reloads.failed += 1;
         }
         reloads.last = Some(taken);
+    }
+
+    /// Returns the metrics of the caller of this name.
+    #[must_use]
+    pub(crate) fn caller(&self, name: &Arc<str>) -> Arc<CallerMetrics> {
+        self.callers.of_caller(name)
+    }
+
+    /// Returns a snapshot of the metrics of callers.
+    #[must_use]
+    pub(crate) fn callers(&self) -> Vec<CallerSnapshot> {
+        self.callers.snapshots()
     }
 
     /// Creates the metrics of another worker.

@@ -137,7 +137,7 @@ impl RequestOutcome {
         }
     }
 
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         Self::ALL.iter().position(|one| *one == self).unwrap_or(0)
     }
 }

@@ -1,6 +1,7 @@
 //! Telemetry: the log with one access event per request, and metrics.
 
 mod access_log;
+mod caller_metrics;
 mod counters;
 mod format;
 mod line_writer;
@@ -10,7 +11,8 @@ mod metrics;
 mod rejection_code;
 mod settings;
 
-pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, ResponseEnd};
+pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, LoggedCaller, ResponseEnd};
+pub(crate) use caller_metrics::{CallerMetrics, CallerSnapshot};
 pub use counters::RequestCounts;
 pub(crate) use counters::{ClientConnectionCounts, ProcessCounters, RejectedRequest, ReloadStatus};
 pub(crate) use format::{LogControl, subscribe};

@@ -6,14 +6,19 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RejectionCode {
     BadRequest,
+    BadSignature,
     Browser,
+    ClockSkew,
     CredentialsUnavailable,
     Denied,
     Expectation,
+    Expired,
     HeaderLimit,
     InvalidBucket,
     InvalidKey,
+    MalformedSignature,
     Method,
+    NoIdentity,
     OverCapacity,
     Pinned,
     PostForm,
@@ -34,14 +39,19 @@ impl RejectionCode {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad-request",
+            Self::BadSignature => "bad-signature",
             Self::Browser => "browser",
+            Self::ClockSkew => "clock-skew",
             Self::CredentialsUnavailable => "credentials-unavailable",
             Self::Denied => "denied",
             Self::Expectation => "expectation",
+            Self::Expired => "expired",
             Self::HeaderLimit => "header-limit",
             Self::InvalidBucket => "invalid-bucket",
             Self::InvalidKey => "invalid-key",
+            Self::MalformedSignature => "malformed-signature",
             Self::Method => "method",
+            Self::NoIdentity => "no-identity",
             Self::OverCapacity => "over-capacity",
             Self::Pinned => "pinned",
             Self::PostForm => "post-form",
@@ -68,14 +78,19 @@ impl RejectionCode {
             Self::UpstreamStall => Some("stall"),
             Self::UpstreamUnreachable => Some("unreachable"),
             Self::BadRequest
+            | Self::BadSignature
             | Self::Browser
+            | Self::ClockSkew
             | Self::CredentialsUnavailable
             | Self::Denied
             | Self::Expectation
+            | Self::Expired
             | Self::HeaderLimit
             | Self::InvalidBucket
             | Self::InvalidKey
+            | Self::MalformedSignature
             | Self::Method
+            | Self::NoIdentity
             | Self::OverCapacity
             | Self::Pinned
             | Self::PostForm

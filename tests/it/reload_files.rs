@@ -75,6 +75,38 @@ fn a_credential_of_systemd_is_watched_too() {
 }
 
 #[test]
+fn callers_are_applied_by_a_reload_and_the_files_of_their_secrets_are_watched() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, key) = (directory.path().join("proxy.toml"), directory.path().join("key"));
+    let write = |allow: &str| {
+        let caller = format!(
+            "[[caller]]\nname = \"team-a\"\nallow = \"{allow}\"\nopen = true\nkey = [{{ id = \"a-1\", secret = \"file:{}\" }}]\n",
+            key.display()
+        );
+        let text = format!("{LISTENERS}{}{caller}", secret(SECRET));
+        fs::write(&file, Served::text(oss.address, &text)).expect("written");
+    };
+    fs::write(&key, "the-first-secret-of-team-a-0123456789").expect("written");
+    write("read");
+    let served = Served::of_file(&file, &[]);
+    write("everything");
+    let (status, told) = served.reload();
+    let words = "caller[0].allow changed from \"read\" to \"everything\"";
+    assert!(status == 200 && told.contains(words), "{status} {told}");
+    fs::write(&key, "short").expect("written");
+    let (status, told) = served.reload();
+    assert!(status == 400 && told.contains("fewer than 27 characters"), "{status} {told}");
+    // The correction of the file alone reloads the configuration.
+    fs::write(&key, "the-next-secret-of-team-a-0123456789").expect("written");
+    eventually("the configuration is applied", || {
+        let metrics = ask(served.admin(), "GET", "/metrics", b"").text();
+        metrics.contains("oss_proxy_config_last_reload_successful 1")
+    });
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 200);
+}
+
+#[test]
 fn a_file_that_is_emptied_before_it_is_written_is_never_taken_empty() {
     let oss = oss();
     let directory = tempfile::tempdir().expect("a directory");

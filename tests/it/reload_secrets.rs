@@ -83,3 +83,33 @@ fn nothing_shows_in_the_settings_of_sources_that_give_nothing() {
     }
     search("the log", &log_of(served));
 }
+
+#[test]
+fn nothing_shows_of_the_secrets_of_callers() {
+    let oss = oss();
+    let served = Served::start(oss.address, &TRACE, &STS);
+    let caller =
+        |key: &str| format!("[[caller]]\nname = \"a\"\nallow = \"read\"\nopen = true\nkey = [{key}]\n");
+    let valid = format!("{{ id = \"a\", secret = \"{SECRET}-{SECRET}\" }}");
+    for (rejected, key) in [
+        ("a short secret", format!("{{ id = \"a\", secret = \"{SECRET}\" }}")),
+        ("a secret as the id", format!("{{ id = \"{SECRET} {SECRET}\", secret = \"{SECRET}\" }}")),
+        ("an id that looks real", format!("{{ id = \"LTAI{SECRET}\", secret = \"{SECRET}-{SECRET}\" }}")),
+        ("a key without its parts", format!("\"{SECRET}\"")),
+        ("a key misspelt", format!("{{ id = \"a\", secrt = \"{SECRET}\" }}")),
+        ("one key twice", format!("{valid}, {valid}")),
+    ] {
+        served.rewrite(oss.address, &caller(&key));
+        let (status, reason) = served.reload();
+        assert_eq!(status, 400, "{rejected}: {reason}");
+        search(rejected, &reason);
+    }
+    served.rewrite(oss.address, &caller(&valid));
+    let (status, changes) = served.reload();
+    assert!(status == 200 && changes.contains("caller[0].key[0].secret added: \"[hidden]\""), "{changes}");
+    search("the changes", &changes);
+    let settings = ask(served.admin(), "GET", "/config", b"").text();
+    assert!(settings.contains("caller[0].key[0].id"), "{settings}");
+    search("the settings", &settings);
+    search("the log", &log_of(served));
+}

@@ -13,8 +13,8 @@ use super::exposition::{MetricValues, byte_counter, counter, gauge, histogram, s
 use crate::histogram::HistogramSnapshot;
 use crate::oss::Operation;
 use crate::telemetry::{
-    ClientConnectionCounts, DroppedLineCount, MetricsSnapshot, OperationSnapshot, RejectionCode,
-    ReloadStatus, RequestCounts,
+    CallerSnapshot, ClientConnectionCounts, DroppedLineCount, MetricsSnapshot, OperationSnapshot,
+    RejectionCode, ReloadStatus, RequestCounts,
 };
 use crate::transport::PoolStatsSnapshot;
 
@@ -28,6 +28,7 @@ pub(super) struct MetricsScrape {
     reloads: ReloadStatus,
     connections: ClientConnectionCounts,
     total: MetricsSnapshot,
+    callers: Vec<CallerSnapshot>,
     upstream: Vec<PoolStatsSnapshot>,
     credentials: CredentialMetrics,
     routes: Vec<AdminRoute>,
@@ -55,6 +56,7 @@ impl MetricsScrape {
             reloads: counters.reloads(),
             connections: counters.connections(),
             total: counters.total(),
+            callers: counters.callers(),
             upstream: process.upstream(),
             credentials: CredentialMetrics::take(process),
             routes: process.routes(),
@@ -147,9 +149,25 @@ impl MetricsScrape {
         let bytes = vec![(vec![("direction", "in")], *bytes_in), (vec![("direction", "out")], *bytes_out)];
         let body = "Body bytes: in from clients, counted when the request ends; out to clients, counted as they are sent";
         byte_counter(out, "body", body, bytes)?;
+        self.callers(out)?;
         let signatures =
             vec![(vec![("signature", "v4")], *signed_v4), (vec![("signature", "v1")], *signed_v1)];
         counter(out, "signed", "Signed requests", signatures)
+    }
+
+    fn callers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut ended = MetricValues::new();
+        let mut bytes = MetricValues::new();
+        for CallerSnapshot { caller, outcomes, bytes_in, bytes_out } in &self.callers {
+            for (outcome, count) in outcomes.iter().filter(|(_, count)| *count > 0) {
+                ended.push((vec![("caller", &**caller), ("status", outcome.name())], *count));
+            }
+            bytes.push((vec![("caller", &**caller), ("direction", "in")], *bytes_in));
+            bytes.push((vec![("caller", &**caller), ("direction", "out")], *bytes_out));
+        }
+        let help = "Requests of callers that have ended, by status class as in requests_ended; callers beyond the first 200 are counted as (other)";
+        counter(out, "caller_requests_ended", help, ended)?;
+        byte_counter(out, "caller_body", "Body bytes of requests of callers that have ended", bytes)
     }
 
     fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

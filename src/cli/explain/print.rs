@@ -19,7 +19,7 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         entry("key", redact::printable(key.as_bytes()));
     }
     if let Some(caller) = caller {
-        entry("caller", caller);
+        entry("caller", caller.caller().map_or("open", |caller| &*caller.name));
     }
     match verdict {
         Some(PolicyDecision::Sign) => entry("policy", "allowed"),

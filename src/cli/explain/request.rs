@@ -129,6 +129,7 @@ impl ReadyConfig {
         let listen = listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
         let rules = ListenerRules {
             domains: listen.domains.clone(),
+            identify: listen.identify,
             policy: listen.policy.clone(),
             tls: listen.tls.is_some(),
             unnamed: matches!(listen.address, ListenAddress::Unix(_)),

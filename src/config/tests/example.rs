@@ -129,12 +129,20 @@ fn fits(spec: &SettingSpec, value: &toml::Value) -> bool {
         ValueKind::Duration => value.as_str().is_some_and(|text| duration::parse(text).is_ok()),
         ValueKind::Size => value.as_str().is_some_and(|text| size::parse(text).is_ok()),
         ValueKind::TextList => value.as_array().is_some_and(|items| items.iter().all(toml::Value::is_str)),
-        ValueKind::Table(schema) => value.as_table().is_some_and(|table| {
-            table.len() == schema.settings().count()
-                && schema.settings().all(|spec| table.get(spec.key).is_some_and(|value| fits(spec, value)))
-        }),
-        ValueKind::TableList(_) | ValueKind::Providers => false,
+        ValueKind::Table(schema) => has_all_keys(schema, value),
+        ValueKind::TableList(schema) => {
+            value.as_array().is_some_and(|items| items.iter().all(|item| has_all_keys(schema, item)))
+        }
+        ValueKind::Providers => false,
     }
+}
+
+/// Returns whether a value is a table with exactly the keys of a section.
+fn has_all_keys(schema: &SectionSchema, value: &toml::Value) -> bool {
+    value.as_table().is_some_and(|table| {
+        table.len() == schema.settings().count()
+            && schema.settings().all(|spec| table.get(spec.key).is_some_and(|value| fits(spec, value)))
+    })
 }
 
 #[test]
@@ -145,7 +153,11 @@ fn what_the_example_only_shows_is_understood_too() {
     };
     let text: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
     let world = World {
-        variables: [("LOGS_ACCESS_KEY_ID", "STS.x")].into(),
+        variables: [
+            ("LOGS_ACCESS_KEY_ID", "STS.x"),
+            ("TEAM_A_SECRET", "0123456789abcdef0123456789abcdef01234567"),
+        ]
+        .into(),
         files: [
             ("/run/secrets/logs-access-key-secret", ("x", false)),
             ("/run/secrets/logs-security-token", ("x", false)),

@@ -91,11 +91,19 @@ fn what_is_another_and_not_shown_is_told_to_be_another() {
 fn the_defaults_that_are_told_are_those_that_hold() {
     let settings = single_settings();
     let mut text = String::new();
-    for section in
-        ["strict_file_modes", "listen[0]", "admin", "upstream", "limits", "timeouts", "log", "process"]
-    {
+    for section in [
+        "strict_file_modes",
+        "revoked",
+        "listen[0]",
+        "admin",
+        "upstream",
+        "limits",
+        "timeouts",
+        "log",
+        "process",
+    ] {
         match section {
-            "strict_file_modes" => {}
+            "strict_file_modes" | "revoked" => {}
             "listen[0]" => text.push_str("[[listen]]\n"),
             _ => writeln!(text, "[{section}]").expect("a text"),
         }

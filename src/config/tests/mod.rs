@@ -1,5 +1,6 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
+mod callers;
 mod credentials;
 mod endpoints;
 mod example;

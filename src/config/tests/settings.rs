@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{UPSTREAM, load, loaded};
 use crate::config::provider_settings::PROVIDERS;
 use crate::config::schema::{SettingSpec, ValueKind};
-use crate::config::settings::{MATCH, ROOT, TLS, single_settings};
+use crate::config::settings::{CALLER_KEY, MATCH, ROOT, TLS, single_settings};
 use crate::config::{FlagSetting, duration};
 use crate::credentials::AssumeRoleParams;
 
@@ -79,6 +79,12 @@ fn every_key_has_the_type_that_the_table_says() {
                 let path = format!("{section}.{key}.{}", spec.key);
                 rejected_at(&path, &format!("[[{section}]]\n{key} = {{ {} = {value} }}\n", spec.key));
             }
+        }
+    }
+    for spec in CALLER_KEY.settings() {
+        for value in mistyped(spec) {
+            let path = format!("caller.key.{}", spec.key);
+            rejected_at(&path, &format!("[[caller]]\nkey = [{{ {} = {value} }}]\n", spec.key));
         }
     }
 }

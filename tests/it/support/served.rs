@@ -56,7 +56,7 @@ pub(crate) struct Served {
     log: BufReader<std::process::ChildStderr>,
     seen: String,
     /// The file that it was started with, if the file is temporary.
-    config: Option<tempfile::NamedTempFile>,
+    pub(crate) config: Option<tempfile::NamedTempFile>,
 }
 
 impl Served {

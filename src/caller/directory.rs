@@ -1,0 +1,119 @@
+//! The callers of a configuration, by their identities.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::settings::{CallerAccess, CallerKey, CallerSettings};
+use crate::secret::Secret;
+
+/// A caller, as far as requests depend on it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The name.
+    pub(crate) name: Arc<str>,
+    /// The operations that the caller may use.
+    pub(crate) access: CallerAccess,
+    /// The position in the directory.
+    pub(crate) index: usize,
+}
+
+/// All callers, by their identities.
+pub(crate) struct CallerDirectory {
+    /// `true` if callers are configured, even if all of them are revoked.
+    is_enforced: bool,
+    callers: Vec<Arc<Caller>>,
+    open: Option<Arc<Caller>>,
+    keys: HashMap<Box<str>, KeyEntry>,
+    /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
+    /// as long as others.
+    decoys: [SlottedSecret; SECRETS_MAX],
+}
+
+/// The caller and the valid secrets of an access key id.
+pub(super) struct KeyEntry {
+    pub(super) caller: Arc<Caller>,
+    pub(super) secrets: Vec<SlottedSecret>,
+}
+
+/// A secret with a number that is unique in the directory.
+pub(super) struct SlottedSecret {
+    pub(super) slot: u32,
+    pub(super) secret: Secret,
+}
+
+impl CallerDirectory {
+    /// Creates the directory of the configured callers. Without it every client is served.
+    #[must_use]
+    pub(crate) fn new(callers: Option<Vec<CallerSettings>>) -> Self {
+        let mut slot = 0;
+        let mut slotted = |secret| {
+            slot += 1;
+            SlottedSecret { slot, secret }
+        };
+        // They only take time, so they may be known.
+        let decoys = [(); SECRETS_MAX].map(|()| slotted(Secret::from("the secret of no caller at all")));
+        let is_enforced = callers.is_some();
+        let callers = callers.unwrap_or_default();
+        let mut directory = Self {
+            is_enforced,
+            callers: Vec::with_capacity(callers.len()),
+            open: None,
+            keys: HashMap::with_capacity(callers.len()),
+            decoys,
+        };
+        for (index, CallerSettings { name, access, keys, is_open }) in callers.into_iter().enumerate() {
+            let caller = Arc::new(Caller { name: name.into(), access, index });
+            directory.callers.push(Arc::clone(&caller));
+            for CallerKey { id, secret } in keys {
+                let entry = directory.keys.entry(id.into_boxed_str());
+                let entry = entry.or_insert_with(|| KeyEntry {
+                    caller: Arc::clone(&caller),
+                    secrets: Vec::with_capacity(1),
+                });
+                entry.secrets.push(slotted(secret));
+            }
+            if is_open {
+                directory.open = Some(caller);
+            }
+        }
+        directory
+    }
+
+    /// Returns whether clients must be callers, or be served as the open one.
+    #[must_use]
+    pub(crate) fn is_enforced(&self) -> bool {
+        self.is_enforced
+    }
+
+    /// Returns all callers.
+    #[must_use]
+    pub(crate) fn callers(&self) -> &[Arc<Caller>] {
+        &self.callers
+    }
+
+    /// Returns the caller of requests without an identity.
+    pub(super) fn open(&self) -> Option<&Arc<Caller>> {
+        self.open.as_ref()
+    }
+
+    /// Returns the entry of an access key id.
+    pub(super) fn key(&self, id: &str) -> Option<&KeyEntry> {
+        self.keys.get(id)
+    }
+
+    /// Returns as many secrets for the entry of an id as for any other: its own, then decoys.
+    pub(super) fn secrets<'a>(&'a self, entry: Option<&'a KeyEntry>) -> [&'a SlottedSecret; SECRETS_MAX] {
+        let own = entry.map_or(&[][..], |entry| &entry.secrets);
+        std::array::from_fn(|index| own.get(index).unwrap_or(&self.decoys[index]))
+    }
+}
+
+impl fmt::Debug for CallerDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallerDirectory").field("callers", &self.callers.len()).finish_non_exhaustive()
+    }
+}
+
+/// The maximum number of secrets of an access key id: the current one and one in rotation.
+pub(crate) const SECRETS_MAX: usize = 2;

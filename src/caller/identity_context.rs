@@ -1,0 +1,22 @@
+//! What the identification of a client depends on, besides its request.
+
+use super::derived_keys::DerivedKeys;
+use super::directory::CallerDirectory;
+use super::settings::IdentityKinds;
+use crate::oss::SigningProduct;
+use crate::time::Timestamp;
+
+/// The callers, and the settings and the state with which their requests are verified.
+#[derive(Clone, Copy)]
+pub(crate) struct IdentityContext<'a> {
+    /// All callers.
+    pub(crate) directory: &'a CallerDirectory,
+    /// The kinds of identity that the listener accepts.
+    pub(crate) kinds: IdentityKinds,
+    /// The product of the upstream, in addition to OSS.
+    pub(crate) product: SigningProduct,
+    /// The derived keys of the worker.
+    pub(crate) keys: &'a DerivedKeys,
+    /// The current time.
+    pub(crate) now: Timestamp,
+}

@@ -1,0 +1,56 @@
+//! Callers as configured: their names, their identities and their rights.
+
+use crate::secret::Secret;
+
+/// A caller as configured.
+#[derive(Debug)]
+pub(crate) struct CallerSettings {
+    /// The name in the log, in metrics and in routes; unique.
+    pub(crate) name: String,
+    /// The operations that the caller may use.
+    pub(crate) access: CallerAccess,
+    /// The access keys of the caller.
+    pub(crate) keys: Vec<CallerKey>,
+    /// `true` if requests without an identity are of this caller. At most one caller is open.
+    pub(crate) is_open: bool,
+}
+
+/// An access key of a caller. It is valid only at this proxy.
+#[derive(Debug)]
+pub(crate) struct CallerKey {
+    /// The access key id. A caller may have two keys with one id, while the secret is rotated.
+    pub(crate) id: String,
+    /// The access key secret.
+    pub(crate) secret: Secret,
+}
+
+/// The operations that a caller may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CallerAccess {
+    /// None.
+    #[default]
+    Nothing,
+    /// GET, HEAD and listing.
+    Read,
+    /// All operations.
+    Everything,
+}
+
+impl CallerAccess {
+    /// Returns the value of `allow`, or `nothing` where it is not set.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Read => "read",
+            Self::Everything => "everything",
+        }
+    }
+}
+
+/// The kinds of identity that a listener accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct IdentityKinds {
+    /// Access keys of callers.
+    pub(crate) key: bool,
+}

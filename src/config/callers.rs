@@ -1,0 +1,305 @@
+//! `[[caller]]` and `revoked`: the known clients, their access keys and their rights.
+
+use std::collections::HashMap;
+
+use super::credentials::SecretResolver;
+use super::diagnostics::ConfigReport;
+use super::error::{ConfigErrorKind, ConfigWarning};
+use super::origin::{SpannedValue, ValueOrigin};
+use super::section::ConfigSection;
+use super::settings::{CALLER, CALLER_KEY};
+use super::source_names::DescribedSource;
+use crate::caller::{CallerAccess, CallerKey, CallerSettings};
+use crate::credentials::{StaticKeyConfig, check_key};
+
+/// The callers of the file.
+pub(super) struct CallerSections {
+    /// The callers in the order of the file, without revoked callers and keys.
+    pub(super) callers: Vec<CallerSettings>,
+    /// The clients that listeners serve.
+    pub(super) clients: ServedClients,
+    /// The ids of all keys, including revoked ones.
+    key_ids: Vec<SpannedValue<String>>,
+}
+
+/// The clients that listeners serve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServedClients {
+    /// All clients: the file has no callers.
+    All,
+    /// All clients: those without an identity are the open caller.
+    WithOpenCaller,
+    /// The callers of the file, some of which may be revoked.
+    CallersOnly,
+}
+
+impl ServedClients {
+    /// Returns whether clients without an identity are served.
+    pub(super) fn includes_unidentified(self) -> bool {
+        self != Self::CallersOnly
+    }
+}
+
+/// Reads the callers. There are none if the listeners of the file are ignored.
+pub(super) fn read(
+    root: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> CallerSections {
+    if root.alone("caller").is_some() {
+        return CallerSections { callers: Vec::new(), clients: ServedClients::All, key_ids: Vec::new() };
+    }
+    let mut reader = CallerReader {
+        secrets,
+        revoked: RevokedEntries::read(root, report),
+        names: HashMap::new(),
+        first_open: None,
+        id_owners: HashMap::new(),
+        key_ids: Vec::new(),
+    };
+    let sections = root.children("caller", report);
+    let mut callers = Vec::new();
+    let mut has_open = false;
+    for (index, section) in sections.iter().enumerate() {
+        let DescribedCaller { name, is_revoked, access, keys, is_open } =
+            reader.caller(section, index, report);
+        if is_revoked {
+            continue;
+        }
+        has_open |= is_open;
+        callers.extend(name.map(|name| CallerSettings { name, access, keys, is_open }));
+    }
+    reader.revoked.warn_of_unmatched(report);
+    let clients = match (sections.is_empty(), has_open) {
+        (true, _) => ServedClients::All,
+        (false, true) => ServedClients::WithOpenCaller,
+        (false, false) => ServedClients::CallersOnly,
+    };
+    CallerSections { callers, clients, key_ids: reader.key_ids }
+}
+
+impl CallerSections {
+    /// Reports ids of keys that are access key ids of the configured credentials.
+    pub(super) fn check_ids(&self, described: &[DescribedSource], report: &mut ConfigReport) {
+        let mut real_ids: HashMap<&str, &str> = HashMap::new();
+        for source in described {
+            if let Some(key) = source.spec.as_ref().and_then(|spec| spec.config::<StaticKeyConfig>()) {
+                real_ids.insert(key.id.expose(), &source.name);
+            }
+        }
+        for id in &self.key_ids {
+            if let Some(name) = real_ids.get(id.value.as_str()) {
+                report.error(&id.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
+            }
+        }
+    }
+}
+
+/// A `[[caller]]` section as read.
+struct DescribedCaller {
+    /// `None` if the name is missing or invalid, which has been reported.
+    name: Option<String>,
+    is_revoked: bool,
+    access: CallerAccess,
+    keys: Vec<CallerKey>,
+    is_open: bool,
+}
+
+/// Reads callers, and compares each with those before it.
+struct CallerReader<'a> {
+    secrets: &'a SecretResolver<'a>,
+    revoked: RevokedEntries,
+    /// The names with their origins.
+    names: HashMap<String, ValueOrigin>,
+    /// The origin of the first `open = true`.
+    first_open: Option<ValueOrigin>,
+    id_owners: HashMap<String, KeyIdOwner>,
+    key_ids: Vec<SpannedValue<String>>,
+}
+
+/// The caller that has a key with a certain id.
+struct KeyIdOwner {
+    /// The index of its section.
+    caller: usize,
+    /// The origin of the id.
+    at: ValueOrigin,
+}
+
+impl CallerReader<'_> {
+    fn caller(
+        &mut self,
+        section: &ConfigSection<'_>,
+        index: usize,
+        report: &mut ConfigReport,
+    ) -> DescribedCaller {
+        section.check(&CALLER, report);
+        let name = self.name(section, report);
+        let is_revoked = name.as_ref().is_some_and(|name| self.revoked.matches(name));
+        let access = section.word("allow", &ALLOW, report);
+        if !section.has("allow") && !is_revoked {
+            report.warn(&section.at("allow"), &ConfigWarning::Rightless);
+        }
+        let is_open = self.is_open(section, report);
+        let before = report.count();
+        let sections = section.children("key", report);
+        if sections.is_empty() && !is_open && report.count() == before {
+            report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
+        }
+        if sections.len() > KEYS_MAX {
+            report.error(&section.at("key"), ConfigErrorKind::KeyCount(sections.len()));
+        }
+        let mut keys: Vec<CallerKey> = Vec::new();
+        for section in &sections {
+            section.check(&CALLER_KEY, report);
+            let id = self.key_id(section, index, report);
+            let is_id_revoked = id.as_ref().is_some_and(|id| self.revoked.matches(id));
+            if !section.has("secret") {
+                let problem = ConfigErrorKind::Missing("write env:NAME, file:PATH or credential:NAME");
+                report.error(&section.at("secret"), problem);
+            }
+            // The secret of a revoked key may already be deleted.
+            if is_revoked || is_id_revoked {
+                continue;
+            }
+            let Some(key) = self.key(section, id, report) else { continue };
+            let is_same =
+                |other: &CallerKey| other.id == key.id && other.secret.expose() == key.secret.expose();
+            if keys.iter().any(is_same) {
+                report.error(&section.here(), ConfigErrorKind::SameKey);
+            }
+            keys.push(key);
+        }
+        let access = access.map_or(CallerAccess::Nothing, |given| given.value);
+        DescribedCaller { name, is_revoked, access, keys, is_open }
+    }
+
+    fn name(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
+        if !section.has("name") {
+            let problem = ConfigErrorKind::Missing("write name = \"NAME\", such as \"team-a\"");
+            report.error(&section.at("name"), problem);
+        }
+        let name = section.parsed("name", caller_name, report)?;
+        if let Some(other) = self.names.get(&name.value) {
+            report.error(&name.at, ConfigErrorKind::CallerNameInUse(other.to_string()));
+        } else {
+            self.names.insert(name.value.clone(), name.at);
+        }
+        Some(name.value)
+    }
+
+    fn is_open(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> bool {
+        let Some(given) = section.truth("open", report).filter(|given| given.value) else { return false };
+        match &self.first_open {
+            Some(other) => report.error(&given.at, ConfigErrorKind::TwoOpenCallers(other.to_string())),
+            None => self.first_open = Some(given.at),
+        }
+        true
+    }
+
+    /// Reads the id of a key, and reports an id that another caller has.
+    fn key_id(
+        &mut self,
+        section: &ConfigSection<'_>,
+        caller: usize,
+        report: &mut ConfigReport,
+    ) -> Option<String> {
+        if !section.has("id") {
+            let problem = ConfigErrorKind::Missing("write id = \"ID\", such as \"team-a-1\"");
+            report.error(&section.at("id"), problem);
+        }
+        let id = section.parsed("id", key_id, report)?;
+        match self.id_owners.get(&id.value) {
+            Some(owner) if owner.caller != caller => {
+                report.error(&id.at, ConfigErrorKind::KeyIdInUse(owner.at.to_string()));
+            }
+            Some(_) => {}
+            None => {
+                self.id_owners.insert(id.value.clone(), KeyIdOwner { caller, at: id.at.clone() });
+            }
+        }
+        self.key_ids.push(id.clone());
+        Some(id.value)
+    }
+
+    /// Reads a key with a valid id. Without one, reads its secret only to report the errors in it.
+    fn key(
+        &self,
+        section: &ConfigSection<'_>,
+        id: Option<String>,
+        report: &mut ConfigReport,
+    ) -> Option<CallerKey> {
+        let secret = self.secrets.confidential(section, "secret", report)?;
+        let checked = id.as_ref().map_or(Ok(()), |id| check_key(id, secret.expose(), None));
+        if let Err(invalid) = checked {
+            report.error(&section.at("secret"), invalid.into());
+        } else if secret.expose().len() < SECRET_MIN {
+            report.error(&section.at("secret"), ConfigErrorKind::ShortSecret);
+        }
+        Some(CallerKey { id: id?, secret })
+    }
+}
+
+/// The entries of `revoked`.
+struct RevokedEntries {
+    entries: Vec<SpannedValue<String>>,
+    /// The entries, and whether a caller or a key has been found for each.
+    matched: HashMap<String, bool>,
+}
+
+impl RevokedEntries {
+    fn read(root: &ConfigSection<'_>, report: &mut ConfigReport) -> Self {
+        let entries = root.texts("revoked", report);
+        let matched = entries.iter().map(|entry| (entry.value.clone(), false)).collect();
+        Self { entries, matched }
+    }
+
+    /// Returns whether the name of a caller or the id of a key is revoked, and records the match.
+    fn matches(&mut self, text: &str) -> bool {
+        let Some(is_matched) = self.matched.get_mut(text) else { return false };
+        *is_matched = true;
+        true
+    }
+
+    /// Reports a warning for each entry without a match.
+    fn warn_of_unmatched(&self, report: &mut ConfigReport) {
+        for (index, entry) in self.entries.iter().enumerate() {
+            if self.matched.get(&entry.value) == Some(&false) {
+                report.warn(&entry.at, &ConfigWarning::UnmatchedRevocation(index + 1));
+            }
+        }
+    }
+}
+
+fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
+    if is_identifier(text, NAME_MAX) {
+        Ok(text.to_owned())
+    } else {
+        Err(ConfigErrorKind::CallerName(text.to_owned()))
+    }
+}
+
+fn key_id(text: &str) -> Result<String, ConfigErrorKind> {
+    if REAL_ID_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+        return Err(ConfigErrorKind::RealKeyId);
+    }
+    if is_identifier(text, ID_MAX) { Ok(text.to_owned()) } else { Err(ConfigErrorKind::CallerKeyId) }
+}
+
+fn is_identifier(text: &str, max: usize) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (1..=max).contains(&text.len()) && text.bytes().all(fits)
+}
+
+/// The values of `allow`.
+const ALLOW: [(&str, CallerAccess); 2] =
+    [("everything", CallerAccess::Everything), ("read", CallerAccess::Read)];
+/// Two keys let a rotation overlap.
+const KEYS_MAX: usize = 2;
+/// The maximum length of a name, which logs and metrics repeat.
+const NAME_MAX: usize = 64;
+/// The maximum length of an id. Those of Alibaba Cloud are shorter.
+const ID_MAX: usize = 128;
+/// The prefixes of access key ids of Alibaba Cloud: long-lived, of STS, and of temporary users.
+const REAL_ID_PREFIXES: [&str; 3] = ["LTAI", "STS.", "TMP."];
+/// The minimum length of a secret: 27 random letters and digits have 160 bits.
+const SECRET_MIN: usize = 27;

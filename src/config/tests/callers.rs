@@ -1,0 +1,334 @@
+//! `[[caller]]`, `revoked` and `identify`: names, keys, rights, and what they must not contradict.
+
+use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused, warned};
+use crate::caller::{CallerAccess, CallerSettings, IdentityKinds};
+use crate::config::{ProxyConfig, SettingLayer, changes};
+
+/// A secret of 40 characters.
+const SECRET: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A listener that identifies clients, on the lines 3 and 4.
+const LISTEN: &str = "[[listen]]\nidentify = [\"key\"]\n";
+
+/// Returns a configuration whose callers begin on line 5.
+fn with(callers: &str) -> String {
+    format!("{UPSTREAM}{LISTEN}{callers}")
+}
+
+/// Returns a caller with all rights and these other settings, on three lines.
+fn callers(text: &str) -> Vec<CallerSettings> {
+    loaded(text).callers.expect("callers")
+}
+
+fn caller(name: &str, settings: &str) -> String {
+    format!("[[caller]]\nname = \"{name}\"\nallow = \"everything\"\n{settings}\n")
+}
+
+/// Returns a caller on four lines, whose key has this id and a valid secret.
+fn caller_with(name: &str, id: &str) -> String {
+    caller(name, &format!("key = [{{ id = \"{id}\", secret = \"{SECRET}\" }}]"))
+}
+
+fn world() -> World {
+    World {
+        variables: [("OLD", SECRET), ("NEW", "a-new-secret-of-40-characters-0123456789")].into(),
+        files: [("key", (SECRET, false)), ("exposed", (SECRET, true))].into(),
+    }
+}
+
+#[track_caller]
+fn accepted(text: &str) -> ProxyConfig {
+    load_in(&world(), text, &[]).unwrap_or_else(|errors| panic!("{text}\nis rejected:\n{errors}"))
+}
+
+fn names(config: &ProxyConfig) -> Vec<&str> {
+    config.callers.iter().flatten().map(|caller| caller.name.as_str()).collect()
+}
+
+fn ids(config: &ProxyConfig) -> Vec<&str> {
+    config.callers.iter().flatten().flat_map(|caller| &caller.keys).map(|key| key.id.as_str()).collect()
+}
+
+#[test]
+fn callers_are_read_with_their_rights_and_keys() {
+    let config = accepted(&with(
+        "[[caller]]\nname = \"team-a\"\nallow = \"everything\"\n\
+         key = [{ id = \"a\", secret = \"env:OLD\" }, { id = \"a\", secret = \"env:NEW\" }]\n\
+         [[caller]]\nname = \"Team.B_2\"\nallow = \"read\"\nopen = true\n\
+         [[caller.key]]\nid = \"b-1\"\nsecret = \"file:key\"\n",
+    ));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(config.listen[0].identify, IdentityKinds { key: true });
+    let Some([a, b]) = config.callers.as_deref() else { panic!("{:?}", config.callers) };
+    assert_eq!((a.name.as_str(), a.access, a.is_open), ("team-a", CallerAccess::Everything, false));
+    let keys: Vec<_> = a.keys.iter().map(|key| (key.id.as_str(), key.secret.expose())).collect();
+    assert_eq!(keys, [("a", SECRET), ("a", "a-new-secret-of-40-characters-0123456789")]);
+    assert_eq!((b.name.as_str(), b.access, b.is_open), ("Team.B_2", CallerAccess::Read, true));
+    assert_eq!((b.keys[0].id.as_str(), b.keys[0].secret.expose()), ("b-1", SECRET));
+    assert!(!format!("{config:?}").contains(SECRET));
+}
+
+#[test]
+fn a_caller_without_allow_may_do_nothing_and_causes_a_warning() {
+    let text = format!("{UPSTREAM}[[caller]]\nname = \"a\"\nopen = true\n");
+    warned(&text, "proxy.toml:3: caller.allow", "may do nothing");
+    assert_eq!(callers(&text)[0].access, CallerAccess::Nothing);
+    refused(&format!("{text}allow = \"all\"\n"), "proxy.toml:6: caller.allow", "everything, read");
+}
+
+#[test]
+fn a_caller_has_a_name_that_no_other_has() {
+    for name in ["", "a b", "a/b", "ä", &"a".repeat(65)] {
+        refused(&with(&caller_with(name, "a")), "proxy.toml:6: caller.name", "invalid caller name");
+    }
+    assert_eq!(callers(&with(&caller_with(&"a".repeat(64), "a"))).len(), 1);
+    let nameless = caller_with("a", "a").replace("name = \"a\"\n", "");
+    refused(&with(&nameless), "proxy.toml:5: caller.name", "missing; write name");
+    let twice = format!("{}{}", caller_with("a", "a"), caller_with("a", "b"));
+    refused(&with(&twice), "proxy.toml:10: caller.name", "already has this name (proxy.toml:6: caller.name)");
+}
+
+#[test]
+fn a_caller_has_an_identity() {
+    for settings in ["", "open = false", "key = []"] {
+        refused(&with(&caller("a", settings)), "proxy.toml:5: caller", "the caller has no identity; set key");
+    }
+    refused(
+        &with(&caller("a", "token = \"file:x\"\nopen = true")),
+        "proxy.toml:8: caller.token",
+        "this build",
+    );
+    let mistyped = with(&caller("a", "key = \"a\""));
+    refused(&mistyped, "proxy.toml:8: caller.key", "a list of sections [[caller.key]]");
+}
+
+#[test]
+fn at_most_one_caller_is_open() {
+    let open = |name: &str| caller(name, "open = true");
+    let text = with(&format!("{}{}", open("a"), open("b")));
+    refused(&text, "proxy.toml:12: caller.open", "already open (proxy.toml:8: caller.open)");
+}
+
+#[test]
+fn an_id_belongs_to_one_caller_and_is_none_of_alibaba_cloud() {
+    let text = with(&format!("{}{}", caller_with("a", "x"), caller_with("b", "x")));
+    refused(
+        &text,
+        "proxy.toml:12: caller.key.id",
+        "already has a key with this id (proxy.toml:8: caller.key.id)",
+    );
+    for id in ["", "a b", "a:b", "a/b", &"a".repeat(129)] {
+        refused(&with(&caller_with("a", id)), "proxy.toml:8: caller.key.id", "invalid id");
+    }
+    assert_eq!(callers(&with(&caller_with("a", &"a".repeat(128)))).len(), 1);
+    for id in ["LTAI5tExampleKeyId", "STS.NExampleKeyId", "TMP.3KExampleKeyId"] {
+        let text = with(&caller_with("a", id));
+        refused(&text, "proxy.toml:8: caller.key.id", "begins like an access key id of Alibaba Cloud");
+        assert!(!mistakes(load(&text)).concat().contains(id));
+    }
+}
+
+#[test]
+fn an_id_of_configured_credentials_is_rejected_behind_a_reference_too() {
+    let mut world = world();
+    world.variables.insert("ID", "PrivateCloudKeyId");
+    world.files.insert("id", ("PrivateCloudKeyId\n", false));
+    for reference in ["PrivateCloudKeyId", "env:ID", "file:id"] {
+        let text = format!(
+            "{}[credentials.logs]\ntype = \"static\"\naccess_key_id = \"{reference}\"\naccess_key_secret = \"x\"\n",
+            with(&caller_with("a", "PrivateCloudKeyId"))
+        );
+        let shown = mistakes(load_in(&world, &text, &[]));
+        let [only] = &shown[..] else { panic!("{shown:?}") };
+        let words = "proxy.toml:8: caller.key.id: the id is the access key id of the credentials \"logs\"";
+        assert!(only.starts_with(words) && !only.contains("Private"), "{only}");
+    }
+}
+
+#[test]
+fn a_caller_has_at_most_two_keys_and_they_differ() {
+    let keys = |pairs: &[(&str, &str)]| {
+        let key = |(id, secret): &(&str, &str)| format!("{{ id = \"{id}\", secret = \"{secret}\" }}");
+        let keys: Vec<String> = pairs.iter().map(key).collect();
+        with(&caller("a", &format!("key = [{}]", keys.join(",\n"))))
+    };
+    let other = SECRET.to_ascii_uppercase();
+    let three = keys(&[("a", SECRET), ("b", SECRET), ("c", SECRET)]);
+    refused(&three, "proxy.toml:8: caller.key", "has 3 keys");
+    refused(&keys(&[("a", SECRET), ("a", SECRET)]), "proxy.toml:9: caller.key", "the same secret");
+    let referred = keys(&[("a", "env:OLD"), ("a", "file:key")]);
+    let shown = mistakes(load_in(&world(), &referred, &[]));
+    assert!(shown.len() == 1 && shown[0].contains("the same secret"), "{shown:?}");
+    for pairs in
+        [[("a", SECRET), ("a", &other)], [("a", SECRET), ("b", SECRET)], [("a", SECRET), ("b", &other)]]
+    {
+        assert_eq!(callers(&keys(&pairs))[0].keys.len(), 2);
+    }
+}
+
+#[test]
+fn a_secret_is_long_and_printable_and_never_shown() {
+    let key = |id: &str, secret: &str| {
+        with(&caller("a", &format!("key = [{{ id = \"{id}\", secret = \"{secret}\" }}]")))
+    };
+    let rows = [
+        ("26-characters-of-a-secret-", "fewer than 27 characters"),
+        ("a secret with blanks in it that is long enough", "white space"),
+        ("ein-Geheimnis-mit-Umlauten-äöü-das-lang-genug-ist", "another invalid character"),
+        ("a-secret-with-a-tab-\\t-in-it-that-is-long-enough", "another invalid character"),
+        ("", "is empty"),
+        ("LTAI5tAnAccessKeyIdInThePlaceOfASecret", "begins like an access key id"),
+        ("the-id-is-the-secret-and-long-enough", "the same as the access key id"),
+    ];
+    for (secret, words) in rows {
+        let text = key("the-id-is-the-secret-and-long-enough", secret);
+        refused(&text, "proxy.toml:8: caller.key.secret", words);
+        assert!(secret.is_empty() || !mistakes(load(&text)).concat().contains(secret), "{secret}");
+    }
+    assert_eq!(callers(&key("a", "27-characters-of-a-secret-7")).len(), 1);
+    // The secret is checked beside an invalid id.
+    assert_eq!(mistakes(load(&key("a b", "short"))).len(), 2);
+    let missing = with(&caller("a", "key = [{}]"));
+    let shown = mistakes(load(&missing));
+    assert!(shown.len() == 2 && shown[0].contains("write id"), "{shown:?}");
+    assert!(shown[1].starts_with("proxy.toml:8: caller.key.secret: missing; write"), "{shown:?}");
+    let misspelt = with(&caller("a", &format!("key = [{{ id = \"a\", secrte = \"{SECRET}\" }}]")));
+    let shown = mistakes(load(&misspelt));
+    assert!(shown.len() == 2 && !shown.concat().contains(SECRET), "{shown:?}");
+}
+
+#[test]
+fn a_secret_is_referred_to_as_those_of_credentials() {
+    let key = |secret: &str| with(&caller("a", &format!("key = [{{ id = \"a\", secret = \"{secret}\" }}]")));
+    warned(&key(SECRET), "proxy.toml:8: caller.key.secret", "is stored in the configuration file itself");
+    refused(&key("env:NONE"), "proxy.toml:8: caller.key.secret", "\"NONE\" is not set");
+    refused(&key("file:"), "proxy.toml:8: caller.key.secret", "empty reference");
+    let warnings = accepted(&key("file:exposed")).warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("is readable by other users"), "{warnings:?}");
+    let strict = format!("strict_file_modes = true\n{}", key("file:exposed"));
+    let shown = mistakes(load_in(&world(), &strict, &[]));
+    assert!(shown.len() == 1 && shown[0].contains("strict_file_modes is set"), "{shown:?}");
+    // A reload notices a change of these files.
+    let config = accepted(&key("file:key"));
+    assert_eq!(config.files.iter().map(|file| file.path.to_str()).collect::<Vec<_>>(), [Some("key")]);
+}
+
+#[test]
+fn revoked_keys_and_callers_are_left_out_even_if_their_secrets_are_gone() {
+    let callers = "[[caller]]\nname = \"a\"\nallow = \"read\"\n\
+                   key = [{ id = \"a-1\", secret = \"env:GONE\" }, { id = \"a-2\", secret = \"env:NEW\" }]\n\
+                   [[caller]]\nname = \"b\"\nkey = [{ id = \"b-1\", secret = \"file:gone\" }]\n\
+                   [[caller]]\nname = \"c\"\nallow = \"read\"\nkey = [{ id = \"c-1\", secret = \"env:OLD\" }]\n";
+    let text = format!("revoked = [\"a-1\", \"b\", \"b-1\"]\n{}", with(callers));
+    let config = accepted(&text);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!((names(&config), ids(&config)), (vec!["a", "c"], vec!["a-2", "c-1"]));
+    // The rules for names and ids apply to them too.
+    let shown = mistakes(load_in(&world(), &text.replace("c-1", "b-1"), &[]));
+    assert!(shown.len() == 1 && shown[0].contains("already has a key with this id"), "{shown:?}");
+}
+
+#[test]
+fn a_revoked_name_that_nothing_has_is_a_warning() {
+    let text = format!("revoked = [\"x\",\n\"a\"]\n{}", with(&caller_with("a", "a-1")));
+    let config = accepted(&text);
+    let warnings: Vec<&String> =
+        config.warnings.iter().filter(|w| !w.contains("caller.key.secret")).collect();
+    let [only] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(only.starts_with("proxy.toml:1: revoked: entry 1 is neither"), "{only}");
+    assert_eq!(config.callers.map(|callers| callers.len()), Some(0));
+}
+
+#[test]
+fn no_listener_is_open_because_its_last_caller_was_revoked() {
+    let open =
+        format!("revoked = [\"a\"]\n{UPSTREAM}[[caller]]\nname = \"a\"\nallow = \"read\"\nopen = true\n");
+    refused(&open, "proxy.toml: listen.identify", "would reject all requests");
+    let keys = format!("revoked = [\"a\"]\n{}", with(&caller_with("a", "a-1")));
+    let config = loaded(&keys);
+    assert!(
+        config.callers.is_some_and(|callers| callers.is_empty())
+            && !config.listen[0].is_open
+            && config.listen[0].identify.key
+    );
+}
+
+#[test]
+fn a_listener_identifies_clients_where_there_are_callers() {
+    let listen = |settings: &str, callers: &str| format!("{UPSTREAM}[[listen]]\n{settings}\n{callers}");
+    let callers = caller_with("a", "a-1");
+    refused(
+        &listen("identify = [\"key\"]", ""),
+        "proxy.toml:4: listen.identify",
+        "there are no callers to identify",
+    );
+    for settings in ["", "identify = []"] {
+        let text = listen(settings, &callers);
+        let shown = mistakes(load(&text));
+        let [only] = &shown[..] else { panic!("{shown:?}") };
+        assert!(only.contains("set identify = [\"key\"], or set open = true for a caller"), "{only}");
+    }
+    refused(&format!("{UPSTREAM}{callers}"), "proxy.toml: listen.identify", "would reject all requests");
+    for (kinds, words) in [
+        ("\"key\", \"key\"", "\"key\" is listed twice"),
+        ("\"key\", \"certificate\"", "\"certificate\" is not supported by this build"),
+        ("\"uid\"", "\"uid\" is not supported by this build"),
+        ("\"token\"", "\"token\" is not supported by this build"),
+        ("\"jwt\"", "\"jwt\" is not supported by this build"),
+        ("\"keys\"", "expected one of key"),
+    ] {
+        refused(&listen(&format!("identify = [{kinds}]"), &callers), "proxy.toml:4: listen.identify", words);
+    }
+    let open = caller("b", "open = true");
+    let config = loaded(&listen("", &format!("{callers}{open}")));
+    assert!(config.listen[0].is_open && config.listen[0].identify == IdentityKinds::default());
+    assert!(loaded(UPSTREAM).listen[0].is_open);
+}
+
+#[test]
+fn only_a_listener_for_unidentified_clients_needs_unsafe_open() {
+    let listen = |settings: &str, callers: &str| {
+        format!(
+            "{UPSTREAM}[[listen]]\naddress = \"0.0.0.0:8770\"\nidentify = [\"key\"]\n{settings}\n{callers}"
+        )
+    };
+    let callers = caller_with("a", "a-1").replace(SECRET, "env:OLD");
+    for settings in ["", "unsafe_open = true"] {
+        let config = accepted(&listen(settings, &callers));
+        assert!(config.warnings.is_empty() && !config.listen[0].is_open, "{:?}", config.warnings);
+    }
+    let open = format!("{callers}{}", caller("b", "open = true"));
+    let shown = mistakes(load_in(&world(), &listen("", &open), &[]));
+    assert!(shown.len() == 1 && shown[0].contains("set unsafe_open = true"), "{shown:?}");
+    let warnings = accepted(&listen("unsafe_open = true", &open)).warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("any client that can connect"), "{warnings:?}");
+}
+
+#[test]
+fn a_change_of_callers_is_reported_without_their_secrets() {
+    let settings = |secret: &str| {
+        let text = with(&caller("a", &format!("key = [{{ id = \"a-1\", secret = \"{secret}\" }}]")));
+        accepted(&text).effective_settings
+    };
+    let hidden = settings(SECRET);
+    let key =
+        |key: &str| hidden.iter().find(|setting| setting.key == key).map(|setting| setting.value.as_str());
+    assert_eq!(key("caller[0].key[0].secret"), Some("\"[hidden]\""));
+    assert_eq!(key("caller[0].key[0].id"), Some("\"a-1\""));
+    let shown = settings("env:OLD");
+    assert!(shown.iter().any(|setting| setting.value == "\"env:OLD\""));
+    let other = settings(&SECRET.to_ascii_uppercase());
+    let changes: Vec<String> = changes(&hidden, &other).iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["caller[0].key[0].secret changed (value hidden)"]);
+    assert!(!format!("{hidden:?}").contains(SECRET));
+    assert!(!loaded(UPSTREAM).effective_settings.iter().any(|setting| setting.key.starts_with("caller")));
+}
+
+#[test]
+fn a_proxy_that_ignores_the_listeners_of_the_file_ignores_its_callers() {
+    let text =
+        format!("revoked = [\"x\"]\n{}", with("[[caller]]\nkey = [{ id = \"a\", secret = \"env:NONE\" }]\n"));
+    let config =
+        load_in(&World::default(), &text, &[SettingLayer::flags().alone()]).expect("a configuration");
+    assert!(config.callers.is_none() && config.warnings.is_empty() && config.listen[0].is_open);
+}

@@ -1,0 +1,400 @@
+//! Callers: requests signed with keys that are valid only at the proxy, and what happens to all
+//! others. The emulated OSS verifies what arrives there.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use oss_signing_proxy::app::SystemEnv;
+use oss_signing_proxy::internals::oss::{Key, Query};
+use oss_signing_proxy::internals::sign::{
+    SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime,
+};
+use oss_signing_proxy::oss::Region;
+use oss_signing_proxy::secret::Secret;
+use oss_signing_proxy::time::{Clock as _, Timestamp};
+
+use crate::secrets::{TRACE, search_for};
+use crate::support::h2::over_h2;
+use crate::support::{Answer, Client, ID, KEY, Proxy, Script, Served, ask, bucket, oss, proxy};
+
+const CALLER_ID: &str = "team-a-1";
+const CALLER_SECRET: &str = "TeamAPlantedSecretOf30Letters0";
+
+/// A caller with everything, one that may read, one without rights, and no open one.
+const CALLERS: &str = "
+    [[caller]]
+    name = \"team-a\"
+    allow = \"everything\"
+    key = [{ id = \"team-a-1\", secret = \"TeamAPlantedSecretOf30Letters0\" }]
+    [[caller]]
+    name = \"team-b\"
+    allow = \"read\"
+    key = [{ id = \"team-b-1\", secret = \"TeamBPlantedSecretOf30Letters0\" }]
+    [[caller]]
+    name = \"team-c\"
+    key = [{ id = \"team-c-1\", secret = \"TeamCPlantedSecretOf30Letters0\" }]
+";
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// A request to sign.
+struct Asked<'a> {
+    method: &'a str,
+    key: &'a str,
+    query: &'a str,
+    headers: &'a [(&'a str, &'a str)],
+    id: &'a str,
+    secret: &'a str,
+    version: SignatureVersion,
+    /// Seconds from now to the time of the signature.
+    ahead_s: i64,
+}
+
+impl<'a> Asked<'a> {
+    fn new(method: &'a str, key: &'a str) -> Self {
+        let version = SignatureVersion::V4;
+        Self {
+            method,
+            key,
+            query: "",
+            headers: &[],
+            id: CALLER_ID,
+            secret: CALLER_SECRET,
+            version,
+            ahead_s: 0,
+        }
+    }
+
+    /// Returns the header lines of the request, with its signature.
+    fn lines(&self) -> String {
+        let method: Method = self.method.parse().expect("a method");
+        let photos = bucket("photos");
+        let key = Key::from_path(self.key).expect("a key");
+        let query = Query::parse(self.query).expect("a query");
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers {
+            let name: HeaderName = name.parse().expect("a name");
+            headers.insert(name, HeaderValue::from_str(value).expect("a value"));
+        }
+        let at = SystemEnv.now().unix_s() + self.ahead_s;
+        let time = SigningTime::new(Timestamp::from_unix_s(at));
+        let region = Region::parse("cn-shanghai").expect("a region");
+        let scheme = match self.version {
+            SignatureVersion::V4 => {
+                let day = oss_signing_proxy::internals::time::day(time.at());
+                SigningScheme::V4 { day, region: &region }
+            }
+            SignatureVersion::V1 => SigningScheme::V1,
+        };
+        let secret = &Secret::new(self.secret.to_owned());
+        let identity = SigningIdentity { id: self.id, secret, token: None };
+        let signer = SigningKey::new(identity, scheme).expect("a key");
+        let request = SignableRequest {
+            method: &method,
+            bucket: Some(&photos),
+            key: &key,
+            query: &query,
+            headers: &headers,
+        };
+        signer.sign(&request, &time).apply(&mut headers);
+        let line = |(name, value): (&HeaderName, &HeaderValue)| {
+            format!("{name}: {}\r\n", value.to_str().expect("text"))
+        };
+        headers.iter().map(line).collect()
+    }
+
+    /// Sends the request to the bucket in the path.
+    fn send(&self, proxy: &Proxy, body: &[u8]) -> Answer {
+        self.send_on(&mut Client::connect(proxy.address), proxy.address, body)
+    }
+
+    /// Sends the request on a connection to the proxy at `address`.
+    fn send_on(&self, client: &mut Client, address: SocketAddr, body: &[u8]) -> Answer {
+        let target =
+            format!("/photos/{}{}{}", self.key, if self.query.is_empty() { "" } else { "?" }, self.query);
+        client.ask(self.method, &target, &address.to_string(), &self.lines(), body)
+    }
+}
+
+#[test]
+fn signed_requests_are_signed_again_in_every_form_of_address() {
+    let oss = oss();
+    let proxy = proxy(oss.address).listen("identify = [\"key\"]").sections(CALLERS).start();
+    let own = proxy.address.to_string();
+    for version in [SignatureVersion::V4, SignatureVersion::V1] {
+        for (target, host) in [
+            ("/photos/a%20b", own.as_str()),
+            ("/a%20b", "photos.oss.example.test"),
+            ("/a%20b", "photos.oss-cn-hangzhou.aliyuncs.com"),
+            ("http://photos.oss-cn-hangzhou.aliyuncs.com/a%20b", "photos.oss-cn-hangzhou.aliyuncs.com"),
+        ] {
+            let put = Asked { headers: &[("x-oss-meta-a", "1")], version, ..Asked::new("PUT", "a%20b") };
+            let answer = Client::connect(proxy.address).ask("PUT", target, host, &put.lines(), b"bytes");
+            assert_eq!(answer.status, 200, "{version:?} {target} {host}: {}", answer.text());
+            let get = Asked { version, ..Asked::new("GET", "a%20b") };
+            let answer = Client::connect(proxy.address).ask("GET", target, host, &get.lines(), b"");
+            assert_eq!((answer.status, answer.text().as_str()), (200, "bytes"), "{version:?} {target}");
+        }
+    }
+}
+
+#[test]
+fn the_upstream_sees_nothing_of_the_signature_of_a_caller() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(CALLERS).start();
+    for version in [SignatureVersion::V4, SignatureVersion::V1] {
+        assert_eq!(Asked { version, ..Asked::new("GET", "k") }.send(&proxy, b"").status, 200);
+    }
+    let heads = upstream.heads();
+    assert_eq!(heads.len(), 2);
+    for head in heads {
+        assert!(head.contains(ID) && !head.contains(CALLER_ID) && !head.contains("cn-shanghai"), "{head}");
+    }
+}
+
+#[test]
+fn requests_of_nobody_are_rejected_with_the_errors_of_oss_and_reach_no_upstream() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(CALLERS).start();
+    let get = || Asked::new("GET", "k");
+    let rows = [
+        (
+            Asked { secret: "wrong", ..get() },
+            403,
+            "SignatureDoesNotMatch",
+            "bad-signature",
+            Some("0002-00000201"),
+        ),
+        (Asked { id: "nobody", ..get() }, 403, "InvalidAccessKeyId", "no-identity", Some("0002-00000902")),
+        (
+            Asked { ahead_s: 16 * 60, ..get() },
+            403,
+            "RequestTimeTooSkewed",
+            "clock-skew",
+            Some("0002-00000504"),
+        ),
+        (
+            Asked { ahead_s: -16 * 60, ..get() },
+            403,
+            "RequestTimeTooSkewed",
+            "clock-skew",
+            Some("0002-00000504"),
+        ),
+        (
+            Asked { headers: &[("x-oss-security-token", "t")], ..get() },
+            403,
+            "InvalidAccessKeyId",
+            "no-identity",
+            Some("0002-00000902"),
+        ),
+        (
+            Asked { id: "team-c-1", secret: "TeamCPlantedSecretOf30Letters0", ..get() },
+            403,
+            "AccessDenied",
+            "denied",
+            None,
+        ),
+    ];
+    for (asked, status, code, refused, ec) in rows {
+        for version in [SignatureVersion::V4, SignatureVersion::V1] {
+            let asked = Asked { version, ..asked };
+            let answer = asked.send(&proxy, b"");
+            let text = answer.text();
+            assert_eq!(
+                (answer.status, answer.refused()),
+                (status, Some(refused)),
+                "{code} {version:?}: {text}"
+            );
+            assert!(text.contains(&format!("<Code>{code}</Code>")), "{text}");
+            assert_eq!(answer.header("x-oss-ec"), ec, "{code}");
+            assert_eq!(ec.is_some(), text.contains("<EC>"), "{text}");
+            let head = Asked { method: "HEAD", ..asked }.send(&proxy, b"");
+            assert_eq!((head.status, head.refused()), (status, Some(refused)), "{code} {version:?}");
+            assert!(head.header("x-oss-err").is_some_and(|document| document.len() > 100), "{code}");
+        }
+    }
+    let unsigned =
+        Client::connect(proxy.address).ask("GET", "/photos/k", &proxy.address.to_string(), "", b"");
+    assert_eq!((unsigned.status, unsigned.refused()), (403, Some("no-identity")));
+    assert!(unsigned.text().contains("<Code>AccessDenied</Code>"), "{}", unsigned.text());
+    assert_eq!(upstream.heads().len(), 0);
+}
+
+#[test]
+fn a_mismatch_shows_what_the_proxy_signed_and_no_secret() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(CALLERS).start();
+    let asked = Asked { query: "x-oss-process=image%2Finfo", secret: "wrong", ..Asked::new("GET", "a+b") };
+    let text = asked.send(&proxy, b"").text();
+    for element in
+        ["StringToSign", "StringToSignBytes", "CanonicalRequest", "SignatureProvided", "OSSAccessKeyId"]
+    {
+        assert!(text.contains(&format!("<{element}>")), "{element}: {text}");
+    }
+    assert!(text.contains("GET\n/photos/a%2Bb\nx-oss-process=image%2Finfo\n"), "{text}");
+    assert!(!text.contains(CALLER_SECRET), "{text}");
+}
+
+#[test]
+fn a_caller_that_may_read_cannot_write() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(CALLERS).start();
+    let own = |method| Asked {
+        id: "team-b-1",
+        secret: "TeamBPlantedSecretOf30Letters0",
+        ..Asked::new(method, "k")
+    };
+    assert_eq!(own("GET").send(&proxy, b"").status, 200);
+    let denied = own("PUT").send(&proxy, b"bytes");
+    assert_eq!((denied.status, denied.refused()), (403, Some("denied")));
+    assert_eq!(upstream.heads().len(), 1);
+}
+
+#[test]
+fn an_open_caller_serves_unsigned_requests_with_its_own_rights() {
+    let upstream = Script::answering(OK);
+    let open = format!("{CALLERS}\n[[caller]]\nname = \"everyone\"\nopen = true\nallow = \"read\"\n");
+    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(&open).start();
+    let own = proxy.address.to_string();
+    let ask = |method: &str, headers: &str| {
+        Client::connect(proxy.address).ask(method, "/photos/k", &own, headers, b"").status
+    };
+    assert_eq!((ask("GET", ""), ask("PUT", "")), (200, 403));
+    assert_eq!(Asked::new("PUT", "k").send(&proxy, b"bytes").status, 200);
+    // A signature that fails does not become unsigned.
+    assert_eq!(Asked { secret: "wrong", ..Asked::new("GET", "k") }.send(&proxy, b"").status, 403);
+    assert_eq!(upstream.heads().len(), 2);
+}
+
+#[test]
+fn a_listener_that_identifies_nobody_serves_every_request_as_the_open_caller() {
+    let upstream = Script::answering(OK);
+    let open = format!("{CALLERS}\n[[caller]]\nname = \"everyone\"\nopen = true\nallow = \"read\"\n");
+    let proxy = proxy(upstream.address).sections(&open).start();
+    assert_eq!(Asked::new("GET", "k").send(&proxy, b"").status, 200);
+    assert_eq!(Asked { secret: "wrong", ..Asked::new("GET", "k") }.send(&proxy, b"").status, 200);
+    assert_eq!(Asked::new("PUT", "k").send(&proxy, b"bytes").status, 403);
+}
+
+#[test]
+fn the_head_is_rejected_before_the_client_sends_the_body() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(CALLERS).start();
+    let mut client = Client::connect(proxy.address);
+    let asked = Asked { secret: "wrong", ..Asked::new("PUT", "k") };
+    client.send(format!(
+        "PUT /photos/k HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\nContent-Length: 100\r\n{}\r\n",
+        proxy.address,
+        asked.lines()
+    ));
+    let answer = client.answer("PUT").expect("an answer");
+    assert_eq!((answer.status, answer.refused()), (403, Some("bad-signature")));
+    assert_eq!(upstream.heads().len(), 0);
+}
+
+#[test]
+fn requests_over_http2_are_verified_as_over_http1() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(CALLERS).start();
+    let address = proxy.address;
+    let statuses = over_h2(address, async |connection| {
+        let mut statuses = Vec::new();
+        for secret in [CALLER_SECRET, "wrong"] {
+            let mut request = http::Request::builder().uri(format!("http://{address}/photos/k"));
+            for line in (Asked { secret, ..Asked::new("GET", "k") }).lines().lines() {
+                let (name, value) = line.split_once(": ").expect("a line");
+                request = request.header(name, value);
+            }
+            statuses.push(connection.ask(request.body(()).expect("a request"), b"").await.status);
+        }
+        statuses
+    });
+    assert_eq!(statuses, [200, 403]);
+    assert_eq!(upstream.heads().len(), 1);
+}
+
+/// Starts the program at its most verbose log level, with a listener for callers.
+fn served(upstream: SocketAddr, callers: &str) -> Served {
+    Served::start_with(upstream, &identifying(callers), &TRACE, &KEY)
+}
+
+fn identifying(callers: &str) -> String {
+    format!("[[listen]]\nidentify = [\"key\"]\n{callers}")
+}
+
+#[test]
+fn a_reload_of_callers_applies_to_open_connections() {
+    let upstream = Script::answering(OK);
+    let served = served(upstream.address, CALLERS);
+    let mut client = Client::connect(served.address);
+    let mut status = |id, secret| {
+        let asked = Asked { id, secret, ..Asked::new("GET", "k") };
+        asked.send_on(&mut client, served.address, b"").status
+    };
+    const NEW: &str = "TeamANextPlantedSecretOf30Lett";
+    assert_eq!((status(CALLER_ID, CALLER_SECRET), status(CALLER_ID, NEW)), (200, 403));
+    // The new secret is added, then the old one is removed.
+    let pair = format!(
+        "[{{ id = \"team-a-1\", secret = \"{NEW}\" }}, {{ id = \"team-a-1\", secret = \"{CALLER_SECRET}\" }}]"
+    );
+    let both = CALLERS.replace(&format!("[{{ id = \"team-a-1\", secret = \"{CALLER_SECRET}\" }}]"), &pair);
+    served.rewrite(upstream.address, &identifying(&both));
+    assert_eq!(served.reload().0, 200);
+    assert_eq!((status(CALLER_ID, CALLER_SECRET), status(CALLER_ID, NEW)), (200, 200));
+    served.rewrite(upstream.address, &identifying(&CALLERS.replace(CALLER_SECRET, NEW)));
+    assert_eq!(served.reload().0, 200);
+    assert_eq!((status(CALLER_ID, CALLER_SECRET), status(CALLER_ID, NEW)), (403, 200));
+    // A revoked key and the callers of a revoked name are unknown, even if none is left.
+    let revoked =
+        format!("revoked = [\"team-a-1\", \"team-b\", \"team-c\"]\n{}", Served::text(upstream.address, ""));
+    let config = served.config.as_ref().expect("its own file");
+    std::fs::write(config.path(), format!("{revoked}{}", identifying(CALLERS))).expect("written");
+    assert_eq!(served.reload().0, 200);
+    assert_eq!((status(CALLER_ID, CALLER_SECRET), status(CALLER_ID, NEW)), (403, 403));
+    let unsigned = ask(served.address, "GET", "/photos/k", b"");
+    assert_eq!((unsigned.status, unsigned.refused()), (403, Some("no-identity")));
+}
+
+#[test]
+fn callers_are_named_in_log_and_metrics_and_their_secrets_nowhere() {
+    let oss = oss();
+    let served = served(oss.address, CALLERS);
+    let secrets = [CALLER_SECRET, "TeamBPlantedSecretOf30Letters0", "TeamCPlantedSecretOf30Letters0"];
+    let mut signatures = Vec::new();
+    for version in [SignatureVersion::V4, SignatureVersion::V1] {
+        for (secret, status) in [(CALLER_SECRET, 404), ("wrong", 403)] {
+            let asked = Asked { secret, version, ..Asked::new("GET", "missing") };
+            let lines = asked.lines();
+            let (_, authorization) = lines.split_once("authorization: ").expect("a signature");
+            let signature = authorization.lines().next().and_then(|line| line.rsplit([':', '=']).next());
+            signatures.push(signature.unwrap_or_default().to_owned());
+            let answer = Client::connect(served.address).ask(
+                "GET",
+                "/photos/missing",
+                &served.address.to_string(),
+                &lines,
+                b"",
+            );
+            assert_eq!(answer.status, status);
+            search_for("the response", &format!("{:?} {}", answer.head, answer.text()), &secrets);
+        }
+    }
+    let admin = served.admin();
+    for path in ["/livez", "/readyz", "/version", "/metrics", "/config", "/debug"] {
+        let page = ask(admin, "GET", path, b"").text();
+        search_for(path, &page, &secrets);
+        if path == "/metrics" {
+            let ended = "oss_proxy_caller_requests_ended_total{caller=\"team-a\",status=\"4xx\"} 2";
+            assert!(page.contains(ended), "{page}");
+        }
+    }
+    served.signal("TERM");
+    let log = served.end().1;
+    search_for("the log", &log, &secrets);
+    for signature in signatures.iter().filter(|signature| signature.len() > 8) {
+        assert!(!log.contains(signature), "the log has {signature}");
+    }
+    let named = log.lines().filter(|line| line.contains("\"caller\":\"team-a\"")).count();
+    let unknown = log.lines().filter(|line| line.contains("\"caller\":\"-\"")).count();
+    assert_eq!((named, unknown), (2, 2), "{log}");
+}
