@@ -104,6 +104,7 @@ impl BoundSockets {
             | BindError::NotInherited(..)
             | BindError::NotListening(_)
             | BindError::Open(..)
+            | BindError::PlainTokens(..)
             | BindError::System { .. }) => other,
         })
     }

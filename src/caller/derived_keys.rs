@@ -8,7 +8,7 @@ use lru::LruCache;
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::directory::{CallerDirectory, KeyEntry, SlottedSecret};
+use super::directory::{CallerDirectory, KeyEntry, NumberedSecret};
 use super::signature_claim::ClaimedText;
 use crate::oss::SigningProduct;
 use crate::sign::{v1, v4};
@@ -25,7 +25,7 @@ pub(crate) struct DerivedKeys {
 /// The secret and the scope that a key was derived from.
 #[derive(PartialEq, Eq, Hash)]
 struct DerivedKeyScope {
-    slot: u32,
+    number: u32,
     day: UtcDay,
     product: SigningProduct,
     region: Box<str>,
@@ -53,7 +53,7 @@ impl DerivedKeys {
         is_signed
     }
 
-    fn is_equal(&self, signed: &ClaimedText<'_>, secret: &SlottedSecret) -> Choice {
+    fn is_equal(&self, signed: &ClaimedText<'_>, secret: &NumberedSecret) -> Choice {
         match signed {
             ClaimedText::V1 { signature, string_to_sign } => {
                 self.count(1);
@@ -71,9 +71,9 @@ impl DerivedKeys {
         }
     }
 
-    fn derived(&self, secret: &SlottedSecret, scope: v4::CredentialScope<'_>) -> Hmac<Sha256> {
+    fn derived(&self, secret: &NumberedSecret, scope: v4::CredentialScope<'_>) -> Hmac<Sha256> {
         let v4::CredentialScope { day, region, product } = scope;
-        let wanted = DerivedKeyScope { slot: secret.slot, day, product, region: region.into() };
+        let wanted = DerivedKeyScope { number: secret.number, day, product, region: region.into() };
         let mut keys = self.keys.borrow_mut();
         let derive = || {
             self.count(DERIVATION_HMACS);

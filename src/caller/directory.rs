@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
 
@@ -25,20 +27,22 @@ pub(crate) struct CallerDirectory {
     callers: Vec<Arc<Caller>>,
     open: Option<Arc<Caller>>,
     keys: HashMap<Box<str>, KeyEntry>,
+    /// The callers by the SHA-256 of their tokens.
+    tokens: HashMap<[u8; 32], Arc<Caller>>,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
-    decoys: [SlottedSecret; SECRETS_MAX],
+    decoys: [NumberedSecret; SECRETS_MAX],
 }
 
 /// The caller and the valid secrets of an access key id.
 pub(super) struct KeyEntry {
     pub(super) caller: Arc<Caller>,
-    pub(super) secrets: Vec<SlottedSecret>,
+    pub(super) secrets: Vec<NumberedSecret>,
 }
 
 /// A secret with a number that is unique in the directory.
-pub(super) struct SlottedSecret {
-    pub(super) slot: u32,
+pub(super) struct NumberedSecret {
+    pub(super) number: u32,
     pub(super) secret: Secret,
 }
 
@@ -46,13 +50,13 @@ impl CallerDirectory {
     /// Creates the directory of the configured callers. Without it every client is served.
     #[must_use]
     pub(crate) fn new(callers: Option<Vec<CallerSettings>>) -> Self {
-        let mut slot = 0;
-        let mut slotted = |secret| {
-            slot += 1;
-            SlottedSecret { slot, secret }
+        let mut number = 0;
+        let mut numbered = |secret| {
+            number += 1;
+            NumberedSecret { number, secret }
         };
         // They only take time, so they may be known.
-        let decoys = [(); SECRETS_MAX].map(|()| slotted(Secret::from("the secret of no caller at all")));
+        let decoys = [(); SECRETS_MAX].map(|()| numbered(Secret::from("the secret of no caller at all")));
         let is_enforced = callers.is_some();
         let callers = callers.unwrap_or_default();
         let mut directory = Self {
@@ -60,9 +64,11 @@ impl CallerDirectory {
             callers: Vec::with_capacity(callers.len()),
             open: None,
             keys: HashMap::with_capacity(callers.len()),
+            tokens: HashMap::new(),
             decoys,
         };
-        for (index, CallerSettings { name, access, keys, is_open }) in callers.into_iter().enumerate() {
+        for (index, CallerSettings { name, access, keys, token, is_open }) in callers.into_iter().enumerate()
+        {
             let caller = Arc::new(Caller { name: name.into(), access, index });
             directory.callers.push(Arc::clone(&caller));
             for CallerKey { id, secret } in keys {
@@ -71,7 +77,11 @@ impl CallerDirectory {
                     caller: Arc::clone(&caller),
                     secrets: Vec::with_capacity(1),
                 });
-                entry.secrets.push(slotted(secret));
+                entry.secrets.push(numbered(secret));
+            }
+            if let Some(token) = token {
+                let digest = Sha256::digest(token.expose()).into();
+                directory.tokens.insert(digest, Arc::clone(&caller));
             }
             if is_open {
                 directory.open = Some(caller);
@@ -102,8 +112,14 @@ impl CallerDirectory {
         self.keys.get(id)
     }
 
+    /// Returns the caller with this token. The lookup compares digests, whose timing says nothing
+    /// about the tokens.
+    pub(super) fn token(&self, token: &[u8]) -> Option<&Arc<Caller>> {
+        self.tokens.get(&<[u8; 32]>::from(Sha256::digest(token)))
+    }
+
     /// Returns as many secrets for the entry of an id as for any other: its own, then decoys.
-    pub(super) fn secrets<'a>(&'a self, entry: Option<&'a KeyEntry>) -> [&'a SlottedSecret; SECRETS_MAX] {
+    pub(super) fn secrets<'a>(&'a self, entry: Option<&'a KeyEntry>) -> [&'a NumberedSecret; SECRETS_MAX] {
         let own = entry.map_or(&[][..], |entry| &entry.secrets);
         std::array::from_fn(|index| own.get(index).unwrap_or(&self.decoys[index]))
     }

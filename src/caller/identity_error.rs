@@ -9,10 +9,21 @@ pub(crate) enum IdentityError {
     /// The request has no identity, and no caller is open.
     #[error("the request is not signed; sign it with an access key of this proxy")]
     Missing,
-    /// The access key id belongs to no caller, was revoked, or came with a security token although
-    /// its key has none.
+    /// The request has no identity, no caller is open, and the listener accepts bearer tokens.
+    #[error("the request has no token; send the token of a caller as bearer token or as password")]
+    NoToken,
+    /// The bearer token is of no caller.
+    #[error("the token is of no caller; check it, or ask for a new one")]
+    UnknownToken,
+    /// The access key id belongs to no caller, or was revoked.
     #[error("The OSS Access Key Id you provided does not exist in our records.")]
     UnknownKey {
+        /// The access key id that the client sent.
+        id: String,
+    },
+    /// A security token accompanies the key of a caller, which has none.
+    #[error("The OSS Access Key Id you provided does not exist in our records.")]
+    UnexpectedToken {
         /// The access key id that the client sent.
         id: String,
     },
@@ -21,6 +32,9 @@ pub(crate) enum IdentityError {
         "The request signature we calculated does not match the signature you provided. Check your key and signing method."
     )]
     Mismatch(Box<SignatureMismatch>),
+    /// The request has a parameter that its V1 signature does not cover.
+    #[error("a V1 signature does not cover the parameter {0}; sign with V4 instead")]
+    UnsignedParameter(String),
     /// A presigned URL with a V1 signature selects an operation that V1 cannot protect.
     #[error(
         "a presigned URL with a V1 signature cannot use the parameter {0}; presign the URL with V4 instead"
@@ -52,8 +66,6 @@ pub(crate) enum IdentityError {
     /// A presigned URL is not valid yet.
     #[error("Request is not valid yet.")]
     NotYetValid {
-        /// The begin of its lifetime.
-        begins: Timestamp,
         /// The time of the proxy.
         server_time: Timestamp,
     },
@@ -94,8 +106,6 @@ pub(crate) enum MalformedKind {
     Argument,
     /// `AccessDenied`.
     Denied,
-    /// `SignatureDoesNotMatch`.
-    Mismatch,
 }
 
 /// An element of an error document.
@@ -110,11 +120,6 @@ impl MalformedSignature {
     /// Returns an error that OSS reports as `AccessDenied`.
     pub(super) const fn denied(message: &'static str) -> Self {
         Self { message, ec: None, kind: MalformedKind::Denied }
-    }
-
-    /// Returns an error that OSS reports as `SignatureDoesNotMatch`.
-    pub(super) const fn mismatch(message: &'static str) -> Self {
-        Self { message, ec: None, kind: MalformedKind::Mismatch }
     }
 
     /// Adds the error code number of OSS.
@@ -139,7 +144,14 @@ impl IdentityError {
             Self::Skewed { .. } => Some("0002-00000504"),
             Self::NotYetValid { .. } => Some("0002-00000235"),
             Self::Malformed(malformed) => malformed.ec,
-            Self::Missing | Self::UrlParameter(_) | Self::OtherDay { .. } | Self::Expired { .. } => None,
+            Self::Missing
+            | Self::NoToken
+            | Self::UnknownToken
+            | Self::UnexpectedToken { .. }
+            | Self::UnsignedParameter(_)
+            | Self::UrlParameter(_)
+            | Self::OtherDay { .. }
+            | Self::Expired { .. } => None,
         }
     }
 
@@ -147,7 +159,9 @@ impl IdentityError {
     #[must_use]
     pub(crate) fn elements(&self) -> Vec<ErrorElement> {
         match self {
-            Self::UnknownKey { id } => vec![("OSSAccessKeyId", id.clone())],
+            Self::UnknownKey { id } | Self::UnexpectedToken { id } => {
+                vec![("OSSAccessKeyId", id.clone())]
+            }
             Self::Mismatch(mismatch) => mismatch.elements(),
             Self::OtherDay { server_time } => vec![("ServerTime", server_time.iso_extended())],
             Self::Skewed { request_time, server_time } => vec![
@@ -155,10 +169,16 @@ impl IdentityError {
                 ("RequestTime", request_time.iso_extended()),
                 ("ServerTime", server_time.iso_extended()),
             ],
-            Self::Expired { expires: at, server_time } | Self::NotYetValid { begins: at, server_time } => {
-                vec![("Expires", at.iso_extended()), ("ServerTime", server_time.iso_extended())]
+            Self::Expired { expires, server_time } => {
+                vec![("Expires", expires.iso_extended()), ("ServerTime", server_time.iso_extended())]
             }
-            Self::Missing | Self::UrlParameter(_) | Self::Malformed(_) => Vec::new(),
+            Self::NotYetValid { server_time } => vec![("ServerTime", server_time.iso_extended())],
+            Self::Missing
+            | Self::NoToken
+            | Self::UnknownToken
+            | Self::UnsignedParameter(_)
+            | Self::UrlParameter(_)
+            | Self::Malformed(_) => Vec::new(),
         }
     }
 }

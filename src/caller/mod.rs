@@ -5,9 +5,9 @@
 mod client_signature;
 mod derived_keys;
 mod directory;
-mod find_claim;
 mod identity_context;
 mod identity_error;
+mod presented_identity;
 mod settings;
 mod signature_claim;
 mod v1_claim;
@@ -27,6 +27,8 @@ pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+
+use presented_identity::PresentedIdentity;
 
 use crate::oss::{Bucket, Key, Operation, Query};
 use crate::sign::SignableRequest;
@@ -85,11 +87,11 @@ impl ClientRequest<'_> {
     fn identity(&self, context: IdentityContext<'_>) -> Result<CallerIdentity, IdentityError> {
         let IdentityContext { directory, kinds, .. } = context;
         if !directory.is_enforced() {
-            return Ok(CallerIdentity::Open);
+            // A removed listener may still serve connections without its callers.
+            let is_open = !kinds.accepts_any();
+            return if is_open { Ok(CallerIdentity::Open) } else { Err(IdentityError::Missing) };
         }
-        // The signature of a form is in its body, and a preflight has none.
-        let is_signable = !matches!(self.operation, Operation::PostObject | Operation::Preflight);
-        if kinds.key && is_signable {
+        if kinds.accepts_any() {
             let request = SignableRequest {
                 method: self.method,
                 bucket: self.bucket,
@@ -97,12 +99,18 @@ impl ClientRequest<'_> {
                 query: self.query,
                 headers: self.headers,
             };
-            if let Some(caller) = verification::verify(&request, context)? {
-                return Ok(CallerIdentity::Known(caller));
+            // The signature of a form is in its body, and a preflight has none.
+            let is_signable = !matches!(self.operation, Operation::PostObject | Operation::Preflight);
+            let presented = PresentedIdentity::find(&request, context.product)?;
+            if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
+                return verification::verify(presented, context).map(CallerIdentity::Known);
             }
         }
-        let open = directory.open().ok_or(IdentityError::Missing)?;
-        Ok(CallerIdentity::Known(Arc::clone(open)))
+        match directory.open() {
+            Some(open) => Ok(CallerIdentity::Known(Arc::clone(open))),
+            None if kinds.token => Err(IdentityError::NoToken),
+            None => Err(IdentityError::Missing),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct CallerSettings {
     pub(crate) access: CallerAccess,
     /// The access keys of the caller.
     pub(crate) keys: Vec<CallerKey>,
+    /// The bearer token of the caller.
+    pub(crate) token: Option<Secret>,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
 }
@@ -53,4 +55,14 @@ impl CallerAccess {
 pub(crate) struct IdentityKinds {
     /// Access keys of callers.
     pub(crate) key: bool,
+    /// Bearer tokens of callers.
+    pub(crate) token: bool,
+}
+
+impl IdentityKinds {
+    /// Returns whether the listener accepts any kind of identity.
+    #[must_use]
+    pub(crate) fn accepts_any(self) -> bool {
+        self.key || self.token
+    }
 }

@@ -74,7 +74,7 @@ impl SignatureValidity {
                 Err(IdentityError::Skewed { request_time: at, server_time: now })
             }
             Self::Between(begins, _) if ahead_s(begins) > SKEW_S_MAX => {
-                Err(IdentityError::NotYetValid { begins, server_time: now })
+                Err(IdentityError::NotYetValid { server_time: now })
             }
             Self::Until(expires) | Self::Between(_, expires) if ahead_s(expires) < 0 => {
                 Err(IdentityError::Expired { expires, server_time: now })
@@ -95,8 +95,8 @@ pub(super) fn has_token(request: &SignableRequest<'_>) -> bool {
     names.iter().any(|name| request.headers.contains_key(*name) || request.query.get(name).is_some())
 }
 
-/// Returns the only value of a header as text.
-pub(super) fn text_header<'a>(
+/// Returns the date in a header as text.
+pub(super) fn date_header<'a>(
     headers: &'a HeaderMap,
     name: &str,
 ) -> Result<Option<&'a str>, MalformedSignature> {
@@ -117,6 +117,9 @@ pub(super) fn text_parameter<'a>(query: &'a Query, name: &str) -> Option<&'a str
 /// The error of an `Authorization` that cannot be read.
 pub(super) const BAD_AUTHORIZATION: MalformedSignature =
     MalformedSignature::argument("The Authorization header is invalid.");
+/// The error of a signature in a URL that cannot be one.
+pub(super) const BAD_SIGNATURE: MalformedSignature =
+    MalformedSignature::argument("The signature in the URL is invalid.");
 /// The error of an access key id that cannot be one.
 pub(super) const BAD_KEY_ID: MalformedSignature =
     MalformedSignature::argument("The access key id in the signature is invalid.").with_ec("0002-00000206");

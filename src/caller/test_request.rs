@@ -108,6 +108,21 @@ impl TestRequest {
         keys: &DerivedKeys,
         now: Timestamp,
     ) -> Result<String, IdentityError> {
+        let kinds = IdentityKinds { key: true, token: true };
+        let product = SigningProduct::Oss;
+        self.identify_in(IdentityContext { directory, kinds, product, keys, now })
+    }
+
+    pub(super) fn identify_of_kinds(
+        &self,
+        kinds: IdentityKinds,
+        directory: &CallerDirectory,
+        keys: &DerivedKeys,
+    ) -> Result<String, IdentityError> {
+        self.identify_in(IdentityContext { directory, kinds, product: SigningProduct::Oss, keys, now: NOW })
+    }
+
+    fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {
         let mut sent = self.clone();
         let operation = Operation::classify(
             &sent.method,
@@ -124,8 +139,6 @@ impl TestRequest {
             query: &mut sent.query,
             headers: &mut sent.headers,
         };
-        let kinds = IdentityKinds { key: true };
-        let context = IdentityContext { directory, kinds, product: SigningProduct::Oss, keys, now };
         match identify(request, context)? {
             CallerIdentity::Open => Ok("-".to_owned()),
             CallerIdentity::Known(caller) => Ok(caller.name.to_string()),
@@ -157,12 +170,16 @@ pub(super) fn directory(has_open: bool) -> CallerDirectory {
         name: name.to_owned(),
         access: CallerAccess::Everything,
         keys,
+        token: None,
         is_open,
     };
+    let with_token =
+        CallerSettings { token: Some(Secret::from(TOKEN)), ..caller("three", Vec::new(), false) };
     let mut callers = vec![
         caller("one", vec![key(KEY_ID, SECRET)], false),
         caller("two", vec![key("two-1", "old-secret"), key("two-1", "new-secret")], false),
     ];
+    callers.push(with_token);
     if has_open {
         callers.push(caller("everyone", Vec::new(), true));
     }
@@ -172,5 +189,7 @@ pub(super) fn directory(has_open: bool) -> CallerDirectory {
 /// The access key of the caller `one`.
 pub(super) const KEY_ID: &str = "one-1";
 pub(super) const SECRET: &str = "secret-of-one";
+/// The token of the caller `three`.
+pub(super) const TOKEN: &str = "token-of-three:with+odd/characters==";
 /// The lifetime of presigned URLs in the tests.
 pub(super) const URL_LIFETIME: Duration = Duration::from_secs(600);

@@ -1,9 +1,14 @@
 //! Tests of identification: what is accepted, what is rejected, and why.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::IdentityError;
 use super::derived_keys::DerivedKeys;
+use super::directory::CallerDirectory;
 use super::identity_error::MalformedKind;
-use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TestRequest, URL_LIFETIME, directory};
+use super::settings::IdentityKinds;
+use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TOKEN, TestRequest, URL_LIFETIME, directory};
 use crate::time::Timestamp;
 
 fn get() -> TestRequest {
@@ -15,7 +20,11 @@ fn error(result: Result<String, IdentityError>) -> &'static str {
     match result {
         Ok(_) => "accepted",
         Err(IdentityError::Missing) => "missing",
+        Err(IdentityError::NoToken) => "no token",
+        Err(IdentityError::UnknownToken) => "unknown token",
         Err(IdentityError::UnknownKey { .. }) => "unknown",
+        Err(IdentityError::UnexpectedToken { .. }) => "token",
+        Err(IdentityError::UnsignedParameter(_)) => "unsigned parameter",
         Err(IdentityError::Mismatch(_)) => "mismatch",
         Err(IdentityError::UrlParameter(_)) => "url parameter",
         Err(IdentityError::OtherDay { .. }) => "other day",
@@ -25,7 +34,6 @@ fn error(result: Result<String, IdentityError>) -> &'static str {
         Err(IdentityError::Malformed(malformed)) => match malformed.kind() {
             MalformedKind::Argument => "argument",
             MalformedKind::Denied => "denied",
-            MalformedKind::Mismatch => "unsigned parameter",
         },
     }
 }
@@ -122,9 +130,9 @@ fn a_day_in_the_scope_that_is_not_that_of_the_request_is_reported_before_the_ske
     let authorization = signed.text("authorization").replace("/20231216/", "/20231215/");
     signed.set("authorization", &authorization);
     assert_eq!(error(signed.identify_at(later(100_000))), "other day");
-    let told = IdentityError::OtherDay { server_time: NOW };
-    assert_eq!(told.to_string(), "Invalid signing date in Authorization header.");
-    assert_eq!(told.elements(), [("ServerTime", "2023-12-16T16:20:57.000Z".to_owned())]);
+    let error = IdentityError::OtherDay { server_time: NOW };
+    assert_eq!(error.to_string(), "Invalid signing date in Authorization header.");
+    assert_eq!(error.elements(), [("ServerTime", "2023-12-16T16:20:57.000Z".to_owned())]);
 }
 
 #[test]
@@ -139,11 +147,22 @@ fn requests_with_two_signatures_are_rejected() {
     for sent in [header_and_url, both_urls, two_lines] {
         assert_eq!(error(sent.identify()), "argument", "{sent:?}");
     }
+    // These would be removed after the verification.
+    for (form, name) in [
+        (SignedForm::V4Header, "Expires"),
+        (SignedForm::V4Header, "x-oss-date"),
+        (SignedForm::V4Header, "x-oss-expires"),
+        (SignedForm::V1Header, "x-oss-additional-headers"),
+        (SignedForm::V4Url, "Expires"),
+    ] {
+        let sent = TestRequest::new("GET", "a", &format!("{name}=1")).signed(form);
+        assert_eq!(error(sent.identify()), "argument", "{form:?} {name}");
+    }
 }
 
 #[test]
 fn an_empty_authorization_is_no_signature() {
-    assert_eq!(error(get().header("authorization", "").identify()), "missing");
+    assert_eq!(error(get().header("authorization", "").identify()), "no token");
     let signed = get().signed(SignedForm::V4Url).header("authorization", "");
     assert_eq!(error(signed.identify()), "accepted");
 }
@@ -158,7 +177,8 @@ fn authorizations_that_cannot_be_read_are_rejected() {
         ("OSS2 AccessKeyId:one-1,Signature:x", "argument"),
         ("AWS4-HMAC-SHA256 Credential=x", "argument"),
         ("AWS one-1:x", "argument"),
-        ("Bearer x", "argument"),
+        ("Bearer x", "unknown token"),
+        ("Basic x", "argument"),
         ("one", "argument"),
         ("OSS4-HMAC-SHA256 Credential=one-1/20231216/cn-hangzhou/oss/aliyun_v4_request", "argument"),
         ("OSS4-HMAC-SHA256 Signature=00", "argument"),
@@ -258,7 +278,7 @@ fn incomplete_urls_are_rejected() {
         (SignedForm::V4Url, "x-oss-signature-version", "argument"),
         (SignedForm::V4Url, "x-oss-credential", "argument"),
         (SignedForm::V4Url, "x-oss-expires", "argument"),
-        (SignedForm::V4Url, "x-oss-date", "denied"),
+        (SignedForm::V4Url, "x-oss-date", "argument"),
         (SignedForm::V4Url, "x-oss-signature", "argument"),
     ];
     for (form, name, expected) in rows {
@@ -287,6 +307,9 @@ fn lifetimes_that_oss_rejects_are_rejected() {
 #[test]
 fn signed_headers_and_parameters_must_not_be_doubled() {
     for form in SignedForm::ALL {
+        let mut nameless = get().signed(form);
+        nameless.query.push("", "");
+        assert_eq!(error(nameless.identify()), "argument", "{form:?}");
         let mut parameter = get().signed(form);
         parameter.query.push("x-oss-process", "image/info");
         assert_eq!(error(parameter.identify()), "argument", "{form:?}");
@@ -356,6 +379,18 @@ fn v1_urls_select_only_what_is_usually_presigned() {
     sent.key = crate::oss::Key::from_bytes(b"a".to_vec()).expect("a key");
     sent.query.push("acl", "");
     assert_eq!(error(sent.identify()), "url parameter");
+    // The URL of a key that begins with `?` is none of the bucket.
+    for query in ["response-content-type=a", "continuation-token=x", "versionId=v", "uploads"] {
+        let mut sent = TestRequest::new("GET", &format!("?{query}"), "").signed(SignedForm::V1Url);
+        assert_eq!(error(sent.identify()), "accepted", "{query}");
+        sent.key = crate::oss::Key::default();
+        let (name, value) = query.split_once('=').unwrap_or((query, ""));
+        sent.query.push(name, value);
+        sent.query.push("prefix", "");
+        assert_eq!(error(sent.identify()), "url parameter", "{query}");
+    }
+    let listing = TestRequest::new("GET", "", "prefix=a").signed(SignedForm::V1Url);
+    assert_eq!(error(listing.identify()), "accepted");
 }
 
 #[test]
@@ -363,13 +398,13 @@ fn a_token_with_the_key_of_a_caller_is_rejected_wherever_it_is() {
     for form in SignedForm::ALL {
         for name in ["x-oss-security-token", "security-token"] {
             let header = get().header(name, "t").signed(form);
-            assert_eq!(error(header.identify()), "unknown", "{form:?} {name}");
+            assert_eq!(error(header.identify()), "token", "{form:?} {name}");
         }
     }
     let url = TestRequest::new("GET", "a", "security-token=t").signed(SignedForm::V1Url);
-    assert_eq!(error(url.identify()), "unknown");
+    assert_eq!(error(url.identify()), "token");
     let url = TestRequest::new("GET", "a", "x-oss-security-token=t").signed(SignedForm::V4Url);
-    assert_eq!(error(url.identify()), "unknown");
+    assert_eq!(error(url.identify()), "token");
 }
 
 #[test]
@@ -405,6 +440,9 @@ fn additional_headers_are_verified_as_declared() {
             .header("authorization", &format!("{credential},AdditionalHeaders={list},Signature={signature}"));
         assert_eq!(error(sent.identify()), expected, "{list}");
         if expected == "accepted" {
+            let mut doubled = sent.clone();
+            doubled.headers.append("range", http::HeaderValue::from_static("bytes=2-3"));
+            assert_eq!(error(doubled.identify()), "argument", "{list}");
             assert_eq!(error(sent.header("host", "other.example").identify()), "mismatch", "{list}");
         }
     }
@@ -430,11 +468,71 @@ fn a_mismatch_reports_the_computed_texts_and_no_signature_that_would_be_right() 
 #[test]
 fn requests_without_a_signature_need_an_open_caller() {
     let keys = DerivedKeys::default();
-    assert_eq!(error(get().identify()), "missing");
+    // A listener that identifies serves no request without its callers.
+    let without = CallerDirectory::new(None);
+    for sent in [get(), get().signed(SignedForm::V4Header)] {
+        assert_eq!(error(sent.identify_with(&without, &keys, NOW)), "missing");
+        let open = sent.identify_of_kinds(IdentityKinds::default(), &without, &keys);
+        assert_eq!(open, Ok("-".to_owned()));
+    }
+    assert_eq!(error(get().identify()), "no token");
     assert_eq!(get().identify_with(&directory(true), &keys, NOW), Ok("everyone".to_owned()));
     // A signature that fails does not become that of the open caller.
     let wrong = get().signed_with(SignedForm::V4Header, NOW, KEY_ID, "wrong");
     assert_eq!(error(wrong.identify_with(&directory(true), &keys, NOW)), "mismatch");
+}
+
+#[test]
+fn a_token_identifies_its_caller_as_bearer_token_and_as_password() {
+    let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+    let rows = [
+        (format!("Bearer {TOKEN}"), "accepted"),
+        (format!("bearer  {TOKEN} "), "accepted"),
+        (basic(&format!(":{TOKEN}")), "accepted"),
+        (basic(&format!("anyone:{TOKEN}")), "accepted"),
+        (format!("Bearer {TOKEN}x"), "unknown token"),
+        (format!("Bearer {}", &TOKEN[1..]), "unknown token"),
+        ("Bearer".to_owned(), "unknown token"),
+        ("Bearer ".to_owned(), "unknown token"),
+        (basic(&format!("{TOKEN}:")), "unknown token"),
+        (basic("nobody"), "argument"),
+        ("Basic ???".to_owned(), "argument"),
+    ];
+    for (authorization, expected) in rows {
+        let sent = get().header("authorization", &authorization);
+        assert_eq!(error(sent.identify()), expected, "{authorization}");
+        if expected == "accepted" {
+            assert_eq!(sent.identify(), Ok("three".to_owned()), "{authorization}");
+        }
+    }
+}
+
+#[test]
+fn a_token_beside_a_presigned_url_is_rejected_before_either_is_checked() {
+    for form in [SignedForm::V1Url, SignedForm::V4Url] {
+        for token in [TOKEN, "wrong"] {
+            let sent = get().signed(form).header("authorization", &format!("Bearer {token}"));
+            assert_eq!(error(sent.identify()), "argument", "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn an_identity_of_a_kind_that_the_listener_does_not_accept_is_rejected() {
+    let (directory, keys) = (directory(true), DerivedKeys::default());
+    let token = get().header("authorization", &format!("Bearer {TOKEN}"));
+    let signed = get().signed(SignedForm::V4Header);
+    for (kinds, of_token, of_key) in [
+        (IdentityKinds { key: true, token: false }, "argument", "accepted"),
+        (IdentityKinds { key: false, token: true }, "accepted", "argument"),
+    ] {
+        assert_eq!(error(token.identify_of_kinds(kinds, &directory, &keys)), of_token, "{kinds:?}");
+        assert_eq!(error(signed.identify_of_kinds(kinds, &directory, &keys)), of_key, "{kinds:?}");
+    }
+    let none = IdentityKinds::default();
+    for sent in [token, signed, get()] {
+        assert_eq!(sent.identify_of_kinds(none, &directory, &keys), Ok("everyone".to_owned()));
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::identity_error::{IdentityError, MalformedSignature};
 use super::signature_claim::{
-    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, ClaimedText, NO_DATE, SignatureClaim, SignatureValidity,
-    has_token, is_key_id, text_header, text_parameter,
+    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, NO_DATE, SignatureClaim,
+    SignatureValidity, date_header, has_token, is_key_id, text_parameter,
 };
 use crate::oss::{Query, QueryParameter};
 use crate::sign::{SignableRequest, v1};
@@ -23,10 +23,10 @@ pub(super) fn in_header<'a>(
         return Err(BAD_KEY_ID.into());
     }
     let signature = signature(provided).ok_or(BAD_AUTHORIZATION)?;
-    let (date, at) = match text_header(request.headers, "x-oss-date")? {
+    let (date, at) = match date_header(request.headers, "x-oss-date")? {
         Some(text) => (text, Timestamp::parse_http_date(text).or_else(|| Timestamp::parse_iso_basic(text))),
         None => {
-            let text = text_header(request.headers, "date")?.ok_or(NO_DATE)?;
+            let text = date_header(request.headers, "date")?.ok_or(NO_DATE)?;
             (text, Timestamp::parse_http_date(text))
         }
     };
@@ -52,14 +52,15 @@ pub(super) fn in_url<'a>(request: &SignableRequest<'a>) -> Result<SignatureClaim
     if !is_key_id(id) {
         return Err(BAD_KEY_ID.into());
     }
-    let signature = signature(provided).ok_or(BAD_AUTHORIZATION)?;
+    let signature = signature(provided).ok_or(BAD_SIGNATURE)?;
     if !(1..=20).contains(&expires.len()) || !expires.bytes().all(|b| b.is_ascii_digit()) {
         return Err(BAD_EXPIRES.into());
     }
     let end = Timestamp::from_unix_s(expires.parse().unwrap_or(i64::MAX));
     reject_unsigned(request.query, &URL_PARAMETERS)?;
     // guard: v1-url-parameters
-    if let Some(other) = request.query.params().iter().find(|param| !may_be_presigned(param)) {
+    let is_object = !request.key.is_empty();
+    if let Some(other) = request.query.params().iter().find(|param| !may_be_presigned(param, is_object)) {
         return Err(IdentityError::UrlParameter(String::from_utf8_lossy(&other.name).into_owned()));
     }
     Ok(SignatureClaim {
@@ -82,32 +83,33 @@ fn signature(text: &str) -> Option<[u8; 20]> {
 
 /// Rejects parameters that V1 does not sign, unless they only select a part of a listing. A
 /// middleman could have added them.
-fn reject_unsigned(query: &Query, own: &[&str]) -> Result<(), MalformedSignature> {
+fn reject_unsigned(query: &Query, own: &[&str]) -> Result<(), IdentityError> {
     let is_known = |name: &[u8], known: &[&str]| known.iter().any(|known| known.as_bytes() == name);
     // guard: unsigned-parameters
     for QueryParameter { name, .. } in query.params() {
         if !v1::is_signed_parameter(name) && !is_known(name, own) && !is_known(name, UNSIGNED) {
-            return Err(UNSIGNED_PARAMETER);
+            return Err(IdentityError::UnsignedParameter(String::from_utf8_lossy(name).into_owned()));
         }
     }
     Ok(())
 }
 
 /// Returns whether V1 URLs with this parameter are accepted. V1 cannot distinguish a key that ends
-/// in `?acl` from the parameter `acl`, so parameters that select another resource are rejected.
-fn may_be_presigned(param: &QueryParameter) -> bool {
+/// in `?acl` from the parameter `acl`, so parameters that select another resource are rejected. A
+/// bucket has none: its URL could be that of a key that begins with `?`.
+fn may_be_presigned(param: &QueryParameter, is_object: bool) -> bool {
     let name = param.name.as_slice();
     let is_in = |list: &[&str]| list.iter().any(|known| known.as_bytes() == name);
-    name.starts_with(b"response-") || is_in(PRESIGNED) || is_in(UNSIGNED) || is_in(&URL_PARAMETERS)
+    let is_of_object = name.starts_with(b"response-") || is_in(PRESIGNED);
+    is_object && is_of_object || is_in(UNSIGNED) || is_in(&URL_PARAMETERS)
 }
 
 /// The parameters of a V1 signature in a URL.
 const URL_PARAMETERS: [&str; 3] = ["OSSAccessKeyId", "Expires", "Signature"];
 
-/// The signed parameters of V1 URLs that are in use.
+/// The signed parameters of V1 URLs of objects that are in use.
 const PRESIGNED: &[&str] = &[
     "append",
-    "continuation-token",
     "partNumber",
     "position",
     "security-token",
@@ -115,6 +117,7 @@ const PRESIGNED: &[&str] = &[
     "uploads",
     "versionId",
     "x-oss-process",
+    "x-oss-traffic-limit",
 ];
 
 /// The parameters that are accepted without being signed: they select a part of a listing.
@@ -146,6 +149,3 @@ const INCOMPLETE_URL: MalformedSignature = MalformedSignature::denied(
 );
 const BAD_EXPIRES: MalformedSignature =
     MalformedSignature::denied("Invalid date (should be seconds since epoch).");
-const UNSIGNED_PARAMETER: MalformedSignature = MalformedSignature::mismatch(
-    "The request has a parameter that a V1 signature does not cover; sign with V4.",
-);

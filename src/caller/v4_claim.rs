@@ -3,8 +3,8 @@
 
 use super::identity_error::{IdentityError, MalformedSignature};
 use super::signature_claim::{
-    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, ClaimedText, ClaimedV4, NO_DATE, SignatureClaim,
-    SignatureValidity, has_token, is_key_id, text_header, text_parameter,
+    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, ClaimedV4, NO_DATE, SignatureClaim,
+    SignatureValidity, date_header, has_token, is_key_id, text_parameter,
 };
 use crate::oss::SigningProduct;
 use crate::sign::SignableRequest;
@@ -24,10 +24,10 @@ pub(super) fn in_header<'a>(
     if hash.is_none_or(|hash| hash.as_bytes() != v4::UNSIGNED_PAYLOAD.as_bytes()) {
         return Err(BAD_HASH.into());
     }
-    let (date, at) = match text_header(request.headers, "x-oss-date")? {
+    let (date, at) = match date_header(request.headers, "x-oss-date")? {
         Some(text) => (text, Timestamp::parse_iso_basic(text)),
         None => {
-            let text = text_header(request.headers, "date")?.ok_or(NO_DATE)?;
+            let text = date_header(request.headers, "date")?.ok_or(NO_DATE)?;
             (text, Timestamp::parse_iso_basic(text).or_else(|| Timestamp::parse_http_date(text)))
         }
     };
@@ -54,14 +54,11 @@ pub(super) fn in_url<'a>(
         return Err(BAD_VERSION.into());
     }
     let credential = parameter("x-oss-credential").ok_or(NO_CREDENTIAL)?;
-    let lifetime = parameter("x-oss-expires").filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    let lifetime_s = lifetime.and_then(|text| text.parse::<u64>().ok());
-    let lifetime_s = lifetime_s.filter(|seconds| (1..=v4::URL_LIFETIME_MAX.as_secs()).contains(seconds));
-    let lifetime_s = lifetime_s.ok_or(BAD_LIFETIME)?;
-    let date = parameter("x-oss-date").ok_or(NO_DATE)?;
+    let lifetime_s = lifetime_s(parameter("x-oss-expires").ok_or(NO_LIFETIME)?).ok_or(BAD_LIFETIME)?;
+    let date = parameter("x-oss-date").ok_or(NO_URL_DATE)?;
     let begins = Timestamp::parse_iso_basic(date).ok_or(BAD_DATE)?;
     let provided = parameter(v4::SIGNATURE).ok_or(NO_SIGNATURE)?;
-    let signature = signature(provided).ok_or(BAD_AUTHORIZATION)?;
+    let signature = signature(provided).ok_or(BAD_SIGNATURE)?;
     let ClaimedCredential { id, scope, is_of_day } = ClaimedCredential::parse(credential, begins, product)?;
     let additional = match request.query.get("x-oss-additional-headers") {
         None => None,
@@ -180,6 +177,9 @@ impl CanonicalForms {
             if name.contains('_') || !request.headers.contains_key(name) {
                 return Err(ABSENT_ADDITIONAL);
             }
+            if request.headers.get_all(name).iter().count() > 1 {
+                return Err(DOUBLED_ADDITIONAL);
+            }
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let list = &declared.join(";");
@@ -212,6 +212,12 @@ impl CanonicalForms {
     }
 }
 
+/// Reads a lifetime of 1 second to 7 days.
+fn lifetime_s(text: &str) -> Option<u64> {
+    let seconds = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())??;
+    (1..=v4::URL_LIFETIME_MAX.as_secs()).contains(&seconds).then_some(seconds)
+}
+
 /// Reads 64 hexadecimal digits.
 fn signature(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
@@ -227,8 +233,11 @@ const NO_SIGNATURE: MalformedSignature =
     MalformedSignature::argument("The x-oss-signature parameter is missing.");
 const NO_CREDENTIAL: MalformedSignature =
     MalformedSignature::argument("The Credential is missing.").with_ec("0002-00000217");
+const NO_LIFETIME: MalformedSignature =
+    MalformedSignature::argument("The x-oss-expires parameter is missing.").with_ec("0002-00000215");
 const BAD_LIFETIME: MalformedSignature =
-    MalformedSignature::argument("The x-oss-expires parameter must be 1 to 604800.").with_ec("0002-00000215");
+    MalformedSignature::argument("The x-oss-expires parameter must be 1 to 604800.");
+const NO_URL_DATE: MalformedSignature = MalformedSignature::argument("The x-oss-date parameter is missing.");
 const BAD_SCOPE: MalformedSignature =
     MalformedSignature::argument("The Credential must have five parts and end in aliyun_v4_request.")
         .with_ec("0002-00000213");
@@ -240,6 +249,8 @@ const NO_ADDITIONAL: MalformedSignature =
     MalformedSignature::argument("AdditionalHeaders is empty.").with_ec("0002-00000209");
 const EMPTY_ADDITIONAL: MalformedSignature =
     MalformedSignature::argument("AdditionalHeaders contains an empty name.").with_ec("0002-00000210");
+const DOUBLED_ADDITIONAL: MalformedSignature =
+    MalformedSignature::argument("AdditionalHeaders names a header that occurs more than once.");
 const ABSENT_ADDITIONAL: MalformedSignature =
     MalformedSignature::argument("AdditionalHeaders names a header that the request does not have.")
         .with_ec("0002-00000211");

@@ -4,36 +4,50 @@
 use std::sync::Arc;
 
 use super::directory::Caller;
-use super::find_claim::find_claim;
 use super::identity_context::IdentityContext;
-use super::identity_error::{IdentityError, SignatureMismatch};
+use super::identity_error::{IdentityError, MalformedSignature, SignatureMismatch};
+use super::presented_identity::PresentedIdentity;
 use super::signature_claim::{ClaimedText, ClaimedV4, SignatureClaim};
-use crate::sign::SignableRequest;
 
-/// Verifies the signature of a request. Returns the caller that it proves, or `None` if the request
-/// has no signature. The request must be as the client sent it.
+/// Verifies the identity that a request presents, and returns the caller that it proves.
 ///
 /// # Errors
-/// The reason why the signature is rejected.
+/// The reason why the identity is rejected.
 pub(super) fn verify(
-    request: &SignableRequest<'_>,
+    presented: PresentedIdentity<'_>,
     context: IdentityContext<'_>,
-) -> Result<Option<Arc<Caller>>, IdentityError> {
-    let IdentityContext { directory, product, keys, now, .. } = context;
-    let Some(claim) = find_claim(request, product)? else { return Ok(None) };
+) -> Result<Arc<Caller>, IdentityError> {
+    let IdentityContext { directory, kinds, .. } = context;
+    match presented {
+        // guard: keys-are-accepted
+        PresentedIdentity::Signature(_) if !kinds.key => Err(NO_KEYS.into()),
+        // guard: tokens-are-accepted
+        PresentedIdentity::Token(_) if !kinds.token => Err(NO_TOKENS.into()),
+        PresentedIdentity::Signature(claim) => verify_signature(claim, context),
+        PresentedIdentity::Token(token) => {
+            let caller = directory.token(&token).ok_or(IdentityError::UnknownToken)?;
+            Ok(Arc::clone(caller))
+        }
+    }
+}
+
+fn verify_signature(
+    claim: SignatureClaim<'_>,
+    context: IdentityContext<'_>,
+) -> Result<Arc<Caller>, IdentityError> {
+    let IdentityContext { directory, keys, now, .. } = context;
     // guard: signature-time
     claim.validity.check(now)?;
     let entry = directory.key(claim.id);
     let is_signed = keys.verify(&claim.signed, directory, entry);
-    match entry {
-        // A key of a caller has no token.
-        // guard: token-of-static-key
-        Some(entry) if !claim.has_token => {
-            // guard: signature-matches
-            if bool::from(is_signed) { Ok(Some(Arc::clone(&entry.caller))) } else { Err(mismatch(claim)) }
-        }
-        Some(_) | None => Err(IdentityError::UnknownKey { id: claim.id.to_owned() }),
+    let Some(entry) = entry else { return Err(IdentityError::UnknownKey { id: claim.id.to_owned() }) };
+    // A key of a caller has no token.
+    // guard: token-of-static-key
+    if claim.has_token {
+        return Err(IdentityError::UnexpectedToken { id: claim.id.to_owned() });
     }
+    // guard: signature-matches
+    if bool::from(is_signed) { Ok(Arc::clone(&entry.caller)) } else { Err(mismatch(claim)) }
 }
 
 fn mismatch(claim: SignatureClaim<'_>) -> IdentityError {
@@ -52,3 +66,7 @@ fn mismatch(claim: SignatureClaim<'_>) -> IdentityError {
         is_url,
     }))
 }
+
+const NO_KEYS: MalformedSignature =
+    MalformedSignature::argument("This listener accepts no signatures with access keys.");
+const NO_TOKENS: MalformedSignature = MalformedSignature::argument("This listener accepts no tokens.");

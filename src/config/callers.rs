@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest as _, Sha256};
+
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
@@ -11,6 +13,7 @@ use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
 use crate::caller::{CallerAccess, CallerKey, CallerSettings};
 use crate::credentials::{StaticKeyConfig, check_key};
+use crate::secret::Secret;
 
 /// The callers of the file.
 pub(super) struct CallerSections {
@@ -31,12 +34,15 @@ pub(super) enum ServedClients {
     WithOpenCaller,
     /// The callers of the file, some of which may be revoked.
     CallersOnly,
+    /// The callers of the file, without the open one, which is revoked. A listener without
+    /// `identify` rejects all requests, so that a revocation always takes effect.
+    WithoutRevokedOpenCaller,
 }
 
 impl ServedClients {
     /// Returns whether clients without an identity are served.
     pub(super) fn includes_unidentified(self) -> bool {
-        self != Self::CallersOnly
+        matches!(self, Self::All | Self::WithOpenCaller)
     }
 }
 
@@ -55,24 +61,28 @@ pub(super) fn read(
         names: HashMap::new(),
         first_open: None,
         id_owners: HashMap::new(),
+        token_owners: HashMap::new(),
         key_ids: Vec::new(),
     };
     let sections = root.children("caller", report);
     let mut callers = Vec::new();
     let mut has_open = false;
+    let mut has_revoked_open = false;
     for (index, section) in sections.iter().enumerate() {
-        let DescribedCaller { name, is_revoked, access, keys, is_open } =
+        let DescribedCaller { name, is_revoked, access, keys, token, is_open } =
             reader.caller(section, index, report);
         if is_revoked {
+            has_revoked_open |= is_open;
             continue;
         }
         has_open |= is_open;
-        callers.extend(name.map(|name| CallerSettings { name, access, keys, is_open }));
+        callers.extend(name.map(|name| CallerSettings { name, access, keys, token, is_open }));
     }
     reader.revoked.warn_of_unmatched(report);
-    let clients = match (sections.is_empty(), has_open) {
-        (true, _) => ServedClients::All,
-        (false, true) => ServedClients::WithOpenCaller,
+    let clients = match (has_open, has_revoked_open) {
+        _ if sections.is_empty() => ServedClients::All,
+        (true, _) => ServedClients::WithOpenCaller,
+        (false, true) => ServedClients::WithoutRevokedOpenCaller,
         (false, false) => ServedClients::CallersOnly,
     };
     CallerSections { callers, clients, key_ids: reader.key_ids }
@@ -102,6 +112,7 @@ struct DescribedCaller {
     is_revoked: bool,
     access: CallerAccess,
     keys: Vec<CallerKey>,
+    token: Option<Secret>,
     is_open: bool,
 }
 
@@ -114,6 +125,8 @@ struct CallerReader<'a> {
     /// The origin of the first `open = true`.
     first_open: Option<ValueOrigin>,
     id_owners: HashMap<String, KeyIdOwner>,
+    /// The origins of tokens, by their SHA-256.
+    token_owners: HashMap<[u8; 32], ValueOrigin>,
     key_ids: Vec<SpannedValue<String>>,
 }
 
@@ -142,7 +155,8 @@ impl CallerReader<'_> {
         let is_open = self.is_open(section, report);
         let before = report.count();
         let sections = section.children("key", report);
-        if sections.is_empty() && !is_open && report.count() == before {
+        let token = self.token(section, is_revoked, report);
+        if sections.is_empty() && token.is_none() && !is_open && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
         if sections.len() > KEYS_MAX {
@@ -170,7 +184,7 @@ impl CallerReader<'_> {
             keys.push(key);
         }
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
-        DescribedCaller { name, is_revoked, access, keys, is_open }
+        DescribedCaller { name, is_revoked, access, keys, token, is_open }
     }
 
     fn name(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
@@ -194,6 +208,33 @@ impl CallerReader<'_> {
             None => self.first_open = Some(given.at),
         }
         true
+    }
+
+    /// Reads the token, and reports one that another caller has. The token of a revoked caller may
+    /// already be deleted.
+    fn token(
+        &mut self,
+        section: &ConfigSection<'_>,
+        is_revoked: bool,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
+        if is_revoked {
+            return None;
+        }
+        let token = self.secrets.confidential(section, "token", report)?;
+        let at = section.at("token");
+        let text = token.expose();
+        if text.len() < SECRET_MIN {
+            report.error(&at, ConfigErrorKind::ShortToken);
+        } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            report.error(&at, ConfigErrorKind::TokenCharacters);
+        }
+        let digest = Sha256::digest(text).into();
+        match self.token_owners.get(&digest) {
+            Some(other) => report.error(&at, ConfigErrorKind::TokenInUse(other.to_string())),
+            None => drop(self.token_owners.insert(digest, at)),
+        }
+        Some(token)
     }
 
     /// Reads the id of a key, and reports an id that another caller has.

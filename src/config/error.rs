@@ -88,7 +88,7 @@ pub(super) enum ConfigErrorKind {
     #[error("there are no callers to identify; add a [[caller]], or remove identify")]
     NoCallers,
     #[error(
-        "the listener would reject all requests, because there are callers and none is open; set identify = [\"key\"], or set open = true for a caller"
+        "the listener would reject all requests, because there are callers and none is open; set identify, such as [\"key\"], or set open = true for a caller"
     )]
     UnusableListener,
 
@@ -100,7 +100,7 @@ pub(super) enum ConfigErrorKind {
     #[error("another caller is already open ({0}); remove one of the two settings")]
     TwoOpenCallers(String),
     #[error(
-        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], or open = true"
+        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], token = \"file:PATH\", or open = true"
     )]
     CallerWithoutIdentity,
     #[error("the caller has {0} keys, and the maximum is two, for a rotation; remove the old ones")]
@@ -123,6 +123,18 @@ pub(super) enum ConfigErrorKind {
         "the secret has fewer than 27 characters; use a random secret, such as the output of openssl rand -hex 20"
     )]
     ShortSecret,
+    #[error(
+        "the token has fewer than 27 characters; use a random token, such as the output of openssl rand -hex 20"
+    )]
+    ShortToken,
+    #[error("the token has characters other than printable ASCII; use letters and digits")]
+    TokenCharacters,
+    #[error("another caller already has this token ({0}); change one of them")]
+    TokenInUse(String),
+    #[error(
+        "tokens would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
+    )]
+    PlainTokens(std::net::SocketAddr),
 
     // Upstreams.
     #[error(

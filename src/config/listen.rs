@@ -58,12 +58,22 @@ pub(super) fn read(
         let domains = domains.iter().filter_map(|given| parsed(given, domain, report));
         let domains = domains.map(|given| given.value).collect();
         let tls = tls(section, secrets, report);
+        let unsafe_plain = section.is_true("unsafe_plain", report);
         let Some(address) = address else { continue };
         claimed.claim(&address, "a listener", report);
+        if let Some(socket) = address.value.socket()
+            && !is_loopback(socket)
+            && tls.is_none()
+            && identify.token
+            && !unsafe_plain
+        {
+            report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
+        }
         listeners.push(ListenSettings {
             address: address.value,
             is_open: clients.includes_unidentified(),
             unsafe_open,
+            unsafe_plain,
             identify,
             domains,
             policy,
@@ -117,19 +127,22 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
     let before = report.count();
     let mut kinds = IdentityKinds::default();
     for given in section.texts("identify", report) {
-        let problem = match given.value.as_str() {
-            "key" if kinds.key => ConfigErrorKind::RepeatedIdentity(given.value),
-            "key" => {
-                kinds.key = true;
-                continue;
+        let kind = match given.value.as_str() {
+            "key" => Ok(&mut kinds.key),
+            "token" => Ok(&mut kinds.token),
+            later if LATER_IDENTITIES.contains(&later) => {
+                Err(ConfigErrorKind::LaterIdentity(given.value.clone()))
             }
-            later if LATER_IDENTITIES.contains(&later) => ConfigErrorKind::LaterIdentity(given.value),
-            _ => ConfigErrorKind::Word(given.value, "key".to_owned()),
+            _ => Err(ConfigErrorKind::Word(given.value.clone(), "key, token".to_owned())),
         };
-        report.error(&given.at, problem);
+        match kind {
+            Ok(kind) if *kind => report.error(&given.at, ConfigErrorKind::RepeatedIdentity(given.value)),
+            Ok(kind) => *kind = true,
+            Err(problem) => report.error(&given.at, problem),
+        }
     }
     let is_valid = report.count() == before;
-    match (kinds.key, clients) {
+    match (kinds.accepts_any(), clients) {
         (true, ServedClients::All) => report.error(&section.at("identify"), ConfigErrorKind::NoCallers),
         (false, ServedClients::CallersOnly) if is_valid => {
             report.error(&section.at("identify"), ConfigErrorKind::UnusableListener);
@@ -140,7 +153,7 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
 }
 
 /// Kinds of identity that are rejected until a build supports them.
-const LATER_IDENTITIES: [&str; 4] = ["certificate", "uid", "token", "jwt"];
+const LATER_IDENTITIES: [&str; 3] = ["certificate", "uid", "jwt"];
 
 /// Reads the files of a TLS listener. Their contents are parsed when the listener starts, and by
 /// `check`.

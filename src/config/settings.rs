@@ -77,7 +77,12 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may present: `\"key\"`, an access key of a caller. Required if there are callers and none is open",
+            "the kinds of identity that clients may present: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller. Required if there are callers and none is open",
+        ),
+        SettingSpec::boolean(
+            "unsafe_plain",
+            false,
+            "accept tokens on a non-loopback address without TLS, where others can read them",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -116,6 +121,11 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             DefaultValue::Described("none"),
             "its access key, or two during a rotation; a list of inline tables with the keys below",
         ),
+        SettingSpec::optional_text(
+            "token",
+            "none",
+            "its bearer token, by reference: at least 27 random characters",
+        ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
             "open",
@@ -124,7 +134,7 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "requests without an identity are of this caller; at most one caller is open",
         ),
     ]],
-    later: &["certificate", "uid", "token", "jwt"],
+    later: &["certificate", "uid", "jwt"],
     ..SectionSchema::EMPTY
 };
 

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
@@ -90,7 +90,7 @@ impl ProxyError {
         Self::SendTo(public_name(routing_table, id), why)
     }
 
-    /// Builds the error response. For HEAD the document is left out.
+    /// Builds the error response. For HEAD the document is sent in a header.
     pub(super) fn response(&self, method: &Method, mut access: AccessLogEvent) -> Response<ResponseBody> {
         let ErrorResponseParts(status, code, oss_code) = self.to_parts();
         access.refused = Some(code.as_str());
@@ -129,6 +129,9 @@ impl ProxyError {
             && let Ok(document) = HeaderValue::try_from(STANDARD.encode(document))
         {
             headers.insert(OSS_ERROR, document);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -243,8 +246,15 @@ impl ErrorResponseParts {
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         match why {
             IdentityError::Missing => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
-            IdentityError::UnknownKey { .. } => Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId"),
-            IdentityError::Mismatch(_) => Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch"),
+            IdentityError::NoToken | IdentityError::UnknownToken => {
+                Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
+            }
+            IdentityError::UnknownKey { .. } | IdentityError::UnexpectedToken { .. } => {
+                Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId")
+            }
+            IdentityError::Mismatch(_) | IdentityError::UnsignedParameter(_) => {
+                Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch")
+            }
             IdentityError::UrlParameter(_) => Self(FORBIDDEN, Code::BadSignature, "AccessDenied"),
             IdentityError::OtherDay { .. } => {
                 Self(StatusCode::BAD_REQUEST, Code::ClockSkew, "InvalidArgument")
@@ -257,7 +267,6 @@ impl ErrorResponseParts {
                     Self(StatusCode::BAD_REQUEST, Code::MalformedSignature, "InvalidArgument")
                 }
                 MalformedKind::Denied => Self(FORBIDDEN, Code::MalformedSignature, "AccessDenied"),
-                MalformedKind::Mismatch => Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch"),
             },
         }
     }
@@ -322,6 +331,9 @@ fn send_message(upstream: &str, why: &SendError) -> String {
     }
 }
 
+/// The challenge for clients without a token. Browsers and curl can answer it with a password.
+const CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const OSS_ERROR_NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");

@@ -24,6 +24,8 @@ pub struct ListenSettings {
     pub(crate) is_open: bool,
     /// True if an open listener may be reachable from other machines.
     pub(crate) unsafe_open: bool,
+    /// True if tokens may be sent without TLS from other machines.
+    pub(crate) unsafe_plain: bool,
     /// The kinds of identity that clients may present.
     pub(crate) identify: IdentityKinds,
     /// Domains under which buckets are addressed as `BUCKET.<domain>`, in lower case.
@@ -42,6 +44,7 @@ impl ListenSettings {
             address,
             is_open: true,
             unsafe_open: false,
+            unsafe_plain: false,
             identify: IdentityKinds::default(),
             domains: Vec::new(),
             policy: AccessPolicy::default(),
@@ -53,14 +56,18 @@ impl ListenSettings {
     /// once the sockets are passed.
     ///
     /// # Errors
-    /// [`BindError::Open`].
+    /// [`BindError::Open`] and [`BindError::PlainTokens`].
     pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
-        if !self.is_open {
-            return Ok(());
-        }
+        let has_plain_tokens = self.identify.token && self.tls.is_none() && !self.unsafe_plain;
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
+            if has_plain_tokens {
+                return Err(BindError::PlainTokens(name.to_owned(), address));
+            }
+            if !self.is_open {
+                continue;
+            }
             if !self.unsafe_open {
                 return Err(BindError::Open(name.to_owned(), address));
             }
@@ -201,7 +208,7 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Arc;
 
-    use super::{BindError, ListenAddress, ListenSettings, ListeningSocket, SharedListener};
+    use super::{BindError, IdentityKinds, ListenAddress, ListenSettings, ListeningSocket, SharedListener};
 
     #[test]
     fn only_an_open_listener_needs_unsafe_open_for_a_socket_of_systemd() {
@@ -211,6 +218,11 @@ mod tests {
         let open = ListenSettings::plain(ListenAddress::Inherited("oss".to_owned()));
         assert!(matches!(open.check_open(&sockets), Err(BindError::Open(..))));
         assert!(ListenSettings { unsafe_open: true, ..open.clone() }.check_open(&sockets).is_ok());
-        assert!(ListenSettings { is_open: false, ..open }.check_open(&sockets).is_ok());
+        let closed = ListenSettings { is_open: false, ..open };
+        assert!(closed.check_open(&sockets).is_ok());
+        let tokens = IdentityKinds { token: true, ..IdentityKinds::default() };
+        let plain = ListenSettings { identify: tokens, ..closed };
+        assert!(matches!(plain.check_open(&sockets), Err(BindError::PlainTokens(..))));
+        assert!(ListenSettings { unsafe_plain: true, ..plain }.check_open(&sockets).is_ok());
     }
 }

@@ -54,6 +54,11 @@ pub enum BindError {
         "the systemd socket {0:?} listens on the non-loopback address {1}, where any client that can connect can use the credentials; change ListenStream= to 127.0.0.1, or set unsafe_open = true if the network restricts access"
     )]
     Open(String, SocketAddr),
+    /// The socket from systemd can be reached from other machines, which would send tokens in plain.
+    #[error(
+        "the systemd socket {0:?} listens on the non-loopback address {1}, where tokens would be sent unencrypted; set tls, or unsafe_plain = true if the network is trusted"
+    )]
+    PlainTokens(String, SocketAddr),
     /// Any other error of the system.
     #[error("cannot listen on {address}: {source}")]
     System {
@@ -95,7 +100,11 @@ impl BindError {
     #[must_use]
     pub(crate) fn is_configuration(&self) -> bool {
         match self {
-            Self::NoSocket(_) | Self::NotInherited(..) | Self::NotListening(_) | Self::Open(..) => true,
+            Self::NoSocket(_)
+            | Self::NotInherited(..)
+            | Self::NotListening(_)
+            | Self::Open(..)
+            | Self::PlainTokens(..) => true,
             // A path that is too long.
             Self::System { source, .. } => source.kind() == io::ErrorKind::InvalidInput,
             Self::InUse(_) | Self::Ours(..) | Self::Forbidden(_) => false,

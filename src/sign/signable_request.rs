@@ -7,8 +7,8 @@ use crate::oss::{Bucket, Key, Query};
 
 /// A request to sign, in its final form except for the headers of the signature itself.
 ///
-/// Each header that a signature covers has one line, trimmed and not empty. The caller ensures
-/// this.
+/// For a signer, each header that a signature covers has one line, trimmed and not empty. The caller
+/// ensures this.
 #[derive(Clone, Copy, Debug)]
 pub struct SignableRequest<'a> {
     /// The method.

@@ -50,14 +50,18 @@ impl CallerMetrics {
         for ((_, count), value) in outcomes.iter_mut().zip(&self.outcomes) {
             *count = value.load(Relaxed);
         }
-        let (bytes_in, bytes_out) = (self.bytes_in.load(Relaxed), self.bytes_out.load(Relaxed));
-        CallerSnapshot { caller, outcomes, bytes_in, bytes_out }
+        CallerSnapshot {
+            caller,
+            outcomes,
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+        }
     }
 }
 
 impl CallerMetricsMap {
     /// Returns the metrics of a caller. The callers beyond the limit on names share theirs.
-    pub(super) fn of_caller(&self, name: &Arc<str>) -> Arc<CallerMetrics> {
+    pub(super) fn get(&self, name: &Arc<str>) -> Arc<CallerMetrics> {
         let mut by_name = self.by_name.lock();
         if let Some(known) = by_name.get(name) {
             return Arc::clone(known);
@@ -90,10 +94,10 @@ mod tests {
     fn callers_beyond_the_limit_are_counted_together() {
         let map = CallerMetricsMap::default();
         for number in 0..300 {
-            map.of_caller(&format!("caller-{number:03}").into()).on_end(RequestOutcome::Status(2), 1, 2);
+            map.get(&format!("caller-{number:03}").into()).on_end(RequestOutcome::Status(2), 1, 2);
         }
         // A known name keeps its metrics.
-        map.of_caller(&"caller-000".into()).on_end(RequestOutcome::Status(4), 0, 0);
+        map.get(&"caller-000".into()).on_end(RequestOutcome::Status(4), 0, 0);
         let all = map.snapshots();
         assert_eq!(all.len(), 201);
         assert_eq!((&*all[0].caller, all[0].outcomes[2].1), ("caller-000", 1));

@@ -132,7 +132,7 @@ impl ProcessCounters {
     /// Returns the metrics of the caller of this name.
     #[must_use]
     pub(crate) fn caller(&self, name: &Arc<str>) -> Arc<CallerMetrics> {
-        self.callers.of_caller(name)
+        self.callers.get(name)
     }
 
     /// Returns a snapshot of the metrics of callers.

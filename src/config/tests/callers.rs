@@ -15,11 +15,11 @@ fn with(callers: &str) -> String {
     format!("{UPSTREAM}{LISTEN}{callers}")
 }
 
-/// Returns a caller with all rights and these other settings, on three lines.
 fn callers(text: &str) -> Vec<CallerSettings> {
     loaded(text).callers.expect("callers")
 }
 
+/// Returns a caller with all rights and these other settings, on three lines.
 fn caller(name: &str, settings: &str) -> String {
     format!("[[caller]]\nname = \"{name}\"\nallow = \"everything\"\n{settings}\n")
 }
@@ -58,7 +58,7 @@ fn callers_are_read_with_their_rights_and_keys() {
          [[caller.key]]\nid = \"b-1\"\nsecret = \"file:key\"\n",
     ));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    assert_eq!(config.listen[0].identify, IdentityKinds { key: true });
+    assert_eq!(config.listen[0].identify, IdentityKinds { key: true, token: false });
     let Some([a, b]) = config.callers.as_deref() else { panic!("{:?}", config.callers) };
     assert_eq!((a.name.as_str(), a.access, a.is_open), ("team-a", CallerAccess::Everything, false));
     let keys: Vec<_> = a.keys.iter().map(|key| (key.id.as_str(), key.secret.expose())).collect();
@@ -93,11 +93,7 @@ fn a_caller_has_an_identity() {
     for settings in ["", "open = false", "key = []"] {
         refused(&with(&caller("a", settings)), "proxy.toml:5: caller", "the caller has no identity; set key");
     }
-    refused(
-        &with(&caller("a", "token = \"file:x\"\nopen = true")),
-        "proxy.toml:8: caller.token",
-        "this build",
-    );
+    refused(&with(&caller("a", "uid = 1000\nopen = true")), "proxy.toml:8: caller.uid", "this build");
     let mistyped = with(&caller("a", "key = \"a\""));
     refused(&mistyped, "proxy.toml:8: caller.key", "a list of sections [[caller.key]]");
 }
@@ -243,7 +239,8 @@ fn a_revoked_name_that_nothing_has_is_a_warning() {
 fn no_listener_is_open_because_its_last_caller_was_revoked() {
     let open =
         format!("revoked = [\"a\"]\n{UPSTREAM}[[caller]]\nname = \"a\"\nallow = \"read\"\nopen = true\n");
-    refused(&open, "proxy.toml: listen.identify", "would reject all requests");
+    let config = loaded(&open);
+    assert!(config.callers.is_some_and(|callers| callers.is_empty()) && !config.listen[0].is_open);
     let keys = format!("revoked = [\"a\"]\n{}", with(&caller_with("a", "a-1")));
     let config = loaded(&keys);
     assert!(
@@ -266,14 +263,14 @@ fn a_listener_identifies_clients_where_there_are_callers() {
         let text = listen(settings, &callers);
         let shown = mistakes(load(&text));
         let [only] = &shown[..] else { panic!("{shown:?}") };
-        assert!(only.contains("set identify = [\"key\"], or set open = true for a caller"), "{only}");
+        assert!(only.contains("set identify, such as [\"key\"], or set open = true"), "{only}");
     }
     refused(&format!("{UPSTREAM}{callers}"), "proxy.toml: listen.identify", "would reject all requests");
     for (kinds, words) in [
         ("\"key\", \"key\"", "\"key\" is listed twice"),
         ("\"key\", \"certificate\"", "\"certificate\" is not supported by this build"),
         ("\"uid\"", "\"uid\" is not supported by this build"),
-        ("\"token\"", "\"token\" is not supported by this build"),
+        ("\"token\", \"token\"", "\"token\" is listed twice"),
         ("\"jwt\"", "\"jwt\" is not supported by this build"),
         ("\"keys\"", "expected one of key"),
     ] {
@@ -331,4 +328,34 @@ fn a_proxy_that_ignores_the_listeners_of_the_file_ignores_its_callers() {
     let config =
         load_in(&World::default(), &text, &[SettingLayer::flags().alone()]).expect("a configuration");
     assert!(config.callers.is_none() && config.warnings.is_empty() && config.listen[0].is_open);
+}
+
+#[test]
+fn tokens_are_long_unique_and_encrypted_on_the_way() {
+    let token = |name: &str, token: &str| caller(name, &format!("token = \"{token}\""));
+    let config = accepted(&with(&token("a", "file:key")));
+    let callers = config.callers.expect("callers");
+    assert!(callers[0].token.as_ref().is_some_and(|token| token.expose() == SECRET));
+    let rows = [
+        (token("a", &SECRET[..26]), "proxy.toml:8: caller.token", "the token has fewer than 27 characters"),
+        (token("a", &format!("{SECRET} b")), "proxy.toml:8: caller.token", "other than printable ASCII"),
+        (
+            token("a", SECRET) + &token("b", SECRET),
+            "proxy.toml:12: caller.token",
+            "another caller already has this token (proxy.toml:8",
+        ),
+    ];
+    for (text, place, words) in rows {
+        refused(&with(&text), place, words);
+    }
+    let listen = |more: &str| {
+        let listen = "[[listen]]\naddress = \"10.0.0.1:80\"\nidentify = [\"token\"]\n";
+        format!("{UPSTREAM}{listen}{more}{}", token("a", SECRET))
+    };
+    refused(
+        &listen(""),
+        "proxy.toml:4: listen.address",
+        "tokens would be sent unencrypted over the network to 10.0.0.1:80",
+    );
+    assert!(loaded(&listen("unsafe_plain = true\n")).listen[0].identify.token);
 }

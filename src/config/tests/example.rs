@@ -163,6 +163,7 @@ fn what_the_example_only_shows_is_understood_too() {
             ("/run/secrets/logs-security-token", ("x", false)),
             ("ca.pem", ("x", false)),
             ("/run/secrets/admin-token", ("x", false)),
+            ("/run/secrets/team-a-token", ("0123456789abcdef0123456789abcdef76543210", false)),
             ("listener.pem", ("x", false)),
             ("listener-key.pem", ("x", false)),
             ("clients.pem", ("x", false)),

@@ -134,4 +134,5 @@ const SIGNED: &str = "
     publicAccessBlock redundancyTransition group link objectInfo requesterQosInfo qosRequester resourcePool
     resourcePoolInfo resourcePoolBuckets policyStatus processConfiguration seal vip vpcip cleanRestoredObject
     accessPointConfigForObjectProcess accessPointForObjectProcess accessPointPolicyForObjectProcess dataPipeline
-    legalHold objectWorm overwriteConfig retention userDefinedLogFieldsConfig";
+    legalHold objectWorm overwriteConfig retention userDefinedLogFieldsConfig agenticBucket quota
+    metadataConfiguration metadataInventoryTable metadataJournalTable";
