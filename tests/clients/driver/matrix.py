@@ -6,11 +6,22 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from threading import Event
 
+from . import presigned
 from .servers import DOMAIN, ENDPOINT, REGION
+from .wire import WireTap
 
 RIGHT, WRONG, UNSIGNED, DUMMY = "right keys", "wrong secret", "unsigned", "dummy"
 REFUSED = ["refused-put", "refused-get", "refused-list"]
 NOTHING = {"access_key_id": "", "access_key_secret": "", "security_token": ""}
+
+
+@dataclass
+class CallerKey:
+    """The key of a client that runs through a listener with callers."""
+
+    keys: dict
+    refusal: str = ""  # the error code, if the key must be rejected
+    clock_s: int = 0  # the offset of the client's clock
 
 
 @dataclass
@@ -24,7 +35,11 @@ class Run:
     signature: str  # the signature of the client
     keys: str
     bucket: str = ""
+    caller: CallerKey | None = None  # the proxy verifies the signature of the client
+    tapped: bool = False  # the bytes between client and proxy are searched
+    tap: WireTap | None = None
     writes: list = field(default_factory=list)
+    urls: list = field(default_factory=list)  # the URLs to presign
     results: dict = field(default_factory=dict)  # operation -> None, or the error
     skipped: dict = field(default_factory=dict)  # operation -> reason
     tried: dict = field(default_factory=dict)  # results of skipped operations, under --try-skipped
@@ -37,18 +52,22 @@ class Run:
         return f"{self.signature}, {self.keys}" + (" + token" if self.token else "")
 
     @property
+    def through(self):
+        return self.proxy + (" + STS" if self.world == "sts" else "") + (", callers" if self.caller else "")
+
+    @property
     def token(self):
         """Returns whether there is a token. Dummy keys have a dummy token in one mode, to test that both are removed."""
-        return self.world == "sts" or (self.keys == DUMMY and self.mode == "virtual")
+        return not self.caller and (self.world == "sts" or (self.keys == DUMMY and self.mode == "virtual"))
 
     @property
     def judged(self):
         """Returns whether the run is only expected to be rejected."""
-        return self.keys in (WRONG, UNSIGNED)
+        return self.keys in (WRONG, UNSIGNED) or bool(self.caller and self.caller.refusal)
 
     @property
     def label(self):
-        return f"{self.client} | {self.mode} | {self.proxy}{' + STS' if self.world == 'sts' else ''} | {self.own}"
+        return f"{self.client} | {self.mode} | {self.through} | {self.own}"
 
     def wrote(self, name):
         """Returns whether the client reported that it wrote this key."""
@@ -61,7 +80,7 @@ class Run:
 
 
 def matrix(cases, whole):
-    """Returns all runs in order, each with a separate bucket. In every world the Go SDK with the right keys is first.
+    """Returns all runs without callers, in order. In every world the Go SDK with the right keys is first.
 
     A client that is marked `sampled` gets only a sample of its runs, unless `whole` is set.
     """
@@ -76,7 +95,11 @@ def matrix(cases, whole):
             for proxy in ("v4", "v1") if index % 2 else ("v1", "v4"):
                 runs.append(Run(client["client"], mode, world, proxy, signature, DUMMY))
     sampled = {} if whole else {client["client"]: client for client in cases["clients"] if client.get("sampled")}
-    runs = [run for run in runs if run.client not in sampled or in_sample(run, sampled[run.client])]
+    return [run for run in runs if run.client not in sampled or in_sample(run, sampled[run.client])]
+
+
+def numbered(runs):
+    """Returns the runs, each with a separate bucket."""
     # libcloud reads one page of the list of buckets, the first 100 by name.
     for index, run in enumerate(sorted(runs, key=lambda run: run.client != "libcloud")):
         run.bucket = f"run-{index:03d}"
@@ -113,7 +136,8 @@ def operations(run, cases):
         return REFUSED
     patterns = next(client.get("operations", ["*"]) for client in cases["clients"] if client["client"] == run.client)
     common = [item["name"] for item in cases["operations"]
-              if run.client in item.get("only", [run.client]) and not (item.get("signed") and run.signature == "none")]
+              if run.client in item.get("only", [run.client]) and not (item.get("signed") and run.signature == "none")
+              and (run.caller or not item.get("caller"))]
     names = common + [f"{verb}:{key['name']}" for verb in ("write", "read") for key in cases["keys"]]
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
@@ -135,6 +159,8 @@ def prepare(run, cases, skips):
     if not run.judged:
         run.writes = [{"name": key["name"], "key": expand(key).replace("{bucket}", run.bucket), "body": f"{key['name']} {secrets.token_hex(8)}"}
                       for key in cases["keys"]]
+    if run.caller and not run.judged:
+        run.urls = presigned.items()
 
 
 def sources_of(runs, index):
@@ -158,7 +184,7 @@ def reads(run, sources):
 
 def plan(run, world, names, read_items=()):
     """Returns the plan of a run with these operations."""
-    port = world.emulator_port if run.proxy == "-" else world.proxy_ports[run.proxy]
+    port = run.tap.port if run.tap else world.port(run)
     modes = {
         "path": (f"http://127.0.0.1:{port}", "path", ""),
         "virtual": (f"http://{DOMAIN}:{port}", "virtual", ""),
@@ -174,8 +200,9 @@ def plan(run, world, names, read_items=()):
         addressing = "virtual"
     return {
         "endpoint": endpoint, "addressing": addressing, "http_proxy": http_proxy, "region": REGION, "bucket": run.bucket,
-        "signature": run.signature, **keys_of(run, world), "writes": run.writes, "reads": list(read_items),
-        "refusal": "SignatureDoesNotMatch" if run.keys == WRONG else "AccessDenied",
+        "signature": run.signature, **keys_of(run, world), "writes": run.writes, "reads": list(read_items), "urls": run.urls,
+        "refusal": run.caller.refusal if run.caller else "SignatureDoesNotMatch" if run.keys == WRONG else "AccessDenied",
+        "clock_s": run.caller.clock_s if run.caller else 0,
         "operations": names,
     }
 
@@ -183,6 +210,8 @@ def plan(run, world, names, read_items=()):
 def keys_of(run, world):
     if run.signature == "none":
         return NOTHING
+    if run.caller:
+        return run.caller.keys
     if run.keys == DUMMY:
         return {"access_key_id": "dummy-id", "access_key_secret": "dummy-secret", "security_token": "dummy-token" if run.token else ""}
     return {**world.keys, "access_key_secret": "wrong"} if run.keys == WRONG else world.keys
@@ -198,7 +227,7 @@ class Skips:
     def reason(self, run, operation):
         for index, entry in enumerate(self.entries):
             if all(self.covers(entry[name], value) for name, value in
-                   (("client", run.client), ("mode", run.mode), ("operation", operation))) and entry.get("own", run.own) == run.own:
+                   (("client", run.client), ("mode", run.mode), ("operation", operation))) and fnmatchcase(run.own, entry.get("own", "*")):
                 self.used.add(index)
                 return entry["reason"]
         return None

@@ -18,8 +18,7 @@ def table(runs):
         counts = [sum(wrong is None for wrong in run.results.values()), sum(wrong is not None for wrong in run.results.values())]
         marks = sorted({reasons.setdefault(reason, len(reasons) + 1) for reason in run.skipped.values()})
         skipped = str(len(run.skipped)) + "".join(f" [{mark}]" for mark in marks)
-        proxy = run.proxy + (" + STS" if run.world == "sts" else "")
-        rows.append((run.client, run.mode, proxy, run.own, *map(str, counts), skipped))
+        rows.append((run.client, run.mode, run.through, run.own, *map(str, counts), skipped))
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     for row in rows:
         print(" | ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

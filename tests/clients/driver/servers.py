@@ -12,6 +12,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from .wire import WireTap
+
 READY_S = 20
 STOP_S = 30
 CLIENT_S = 150
@@ -56,11 +58,12 @@ class Server:
 
 
 class World:
-    """An emulated OSS with its keys, and a proxy per signature in front of it."""
+    """An emulated OSS with its keys, and in front of it a proxy per signature, and one whose listener identifies callers."""
 
     def __init__(self, name, keys, buckets):
         self.name, self.keys, self.buckets = name, keys, buckets
         self.emulator_port, self.proxy_ports, self.servers = free_port(), {}, []
+        self.callers_port, self.taps = free_port(), []
 
     def start(self, binary, folder):
         flags = ["--access-key-id", self.keys["access_key_id"], "--access-key-secret", self.keys["access_key_secret"]]
@@ -71,30 +74,46 @@ class World:
                                "--listen", f"127.0.0.1:{self.emulator_port}", "--region", REGION, *flags)
         emulator.wait(lambda: accepts(self.emulator_port))
         config = folder / f"{self.name}.toml"
-        config.write_text(f'[upstream]\nregion = "{REGION}"\nendpoint = "http://{ENDPOINT}"\nconnect = "127.0.0.1:{self.emulator_port}"\n')
+        config.write_text(upstream(self.emulator_port))
         for signature in ("v4", "v1"):
-            self.start_proxy(binary, folder, config, signature)
+            self.proxy_ports[signature] = free_port()
+            self.start_proxy(binary, folder, f"proxy-{signature}", config, {}, "--signature", signature,
+                             "--listen", f"127.0.0.1:{self.proxy_ports[signature]}", "--domain", DOMAIN)
 
-    def start_proxy(self, binary, folder, config, signature):
-        port, admin = free_port(), free_port()
-        proxy = self.launch(f"{self.name}-proxy-{signature}", folder, self.environment(), binary, "serve",
-                            "--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin}", "--region", REGION,
-                            "--domain", DOMAIN, "--signature", signature, "--config", str(config))
+    def start_proxy(self, binary, folder, name, config, secrets, *flags):
+        admin = free_port()
+        proxy = self.launch(f"{self.name}-{name}", folder, {**self.environment(), **secrets}, binary, "serve",
+                            "--admin-listen", f"127.0.0.1:{admin}", "--region", REGION, "--config", str(config), *flags)
         proxy.wait(lambda: answers(f"http://127.0.0.1:{admin}/readyz"))
-        self.proxy_ports[signature] = port
+
+    def port(self, run):
+        """Returns the port to which the client of a run connects."""
+        if run.proxy == "-":
+            return self.emulator_port
+        return self.callers_port if run.caller else self.proxy_ports[run.proxy]
+
+    def tap(self, port, texts):
+        """Starts to search the bytes of connections to a port."""
+        tap = WireTap(port, texts)
+        self.taps.append(tap)
+        return tap
 
     def environment(self):
         names = {"OSS_ACCESS_KEY_ID": "access_key_id", "OSS_ACCESS_KEY_SECRET": "access_key_secret", "OSS_SESSION_TOKEN": "security_token"}
         return {name: self.keys[key] for name, key in names.items() if self.keys[key]}
 
     def stop(self):
-        for server in self.servers:
-            server.stop()
+        for started in [*self.servers, *self.taps]:
+            started.stop()
 
     def launch(self, name, folder, environment, *command):
         server = Server(name, [str(part) for part in command], environment, folder)
         self.servers.append(server)
         return server
+
+
+def upstream(port):
+    return f'[upstream]\nregion = "{REGION}"\nendpoint = "http://{ENDPOINT}"\nconnect = "127.0.0.1:{port}"\n'
 
 
 def free_port():

@@ -2,13 +2,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss/credentials"
+	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss/signer"
 )
 
 // plan is the plan of `run`: endpoint, credentials, operations and keys.
@@ -27,6 +30,8 @@ type plan struct {
 	Writes          []object `json:"writes"`
 	Reads           []object `json:"reads"`
 	Audits          []audit  `json:"audits"`
+	URLs            []link   `json:"urls"`
+	ClockS          int64    `json:"clock_s"`
 }
 
 type object struct {
@@ -36,10 +41,20 @@ type object struct {
 	Bucket string `json:"bucket"`
 }
 
+// link is a URL to presign.
+type link struct {
+	Name    string `json:"name"`
+	Method  string `json:"method"`
+	Key     string `json:"key"`
+	Body    string `json:"body"`
+	Seconds int64  `json:"seconds"`
+}
+
 type report struct {
 	Operation string `json:"operation"`
 	OK        bool   `json:"ok"`
 	Detail    string `json:"detail,omitempty"`
+	URL       string `json:"url,omitempty"`
 }
 
 // client is the client of the SDK with its bucket.
@@ -47,6 +62,20 @@ type client struct {
 	*oss.Client
 	plan   plan
 	bucket *string
+	// signed has the presigned URLs by name.
+	signed map[string]string
+}
+
+// offsetSigner is the signer of the SDK with another clock.
+type offsetSigner struct {
+	signer.Signer
+	offset time.Duration
+}
+
+// Sign signs at the time of the other clock.
+func (s offsetSigner) Sign(ctx context.Context, signing *signer.SigningContext) error {
+	signing.Time = time.Now().Add(s.offset)
+	return s.Signer.Sign(ctx, signing)
 }
 
 func main() {
@@ -58,7 +87,7 @@ func main() {
 	if err := json.Unmarshal(text, &p); err != nil {
 		panic(err)
 	}
-	c := client{Client: open(p), plan: p, bucket: oss.Ptr(p.Bucket)}
+	c := client{Client: open(p), plan: p, bucket: oss.Ptr(p.Bucket), signed: map[string]string{}}
 	table := c.operations()
 	out := json.NewEncoder(os.Stdout)
 	for _, name := range p.Operations {
@@ -70,6 +99,7 @@ func main() {
 		if err := call(); err != nil {
 			line.OK, line.Detail = false, err.Error()
 		}
+		line.URL = c.signed[name]
 		if err := out.Encode(line); err != nil {
 			panic(err)
 		}
@@ -96,7 +126,12 @@ func open(p plan) *oss.Client {
 	if p.HTTPProxy != "" {
 		config.WithProxyHost(p.HTTPProxy)
 	}
-	return oss.NewClient(config)
+	offset := time.Duration(p.ClockS) * time.Second
+	return oss.NewClient(config, func(options *oss.Options) {
+		if offset != 0 {
+			options.Signer = offsetSigner{options.Signer, offset}
+		}
+	})
 }
 
 // refused returns nil if the call failed with the expected error of the SDK; an empty code permits any code.

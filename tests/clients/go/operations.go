@@ -78,6 +78,9 @@ func (c client) operations() map[string]func() error {
 	for _, item := range c.plan.Reads {
 		table["read:"+item.Name] = func() error { return c.readBack(item) }
 	}
+	for _, item := range c.plan.URLs {
+		table["sign:"+item.Name] = func() error { return c.sign(item) }
+	}
 	for _, item := range c.plan.Audits {
 		table["audit:"+item.Bucket] = func() error { return c.audit(item) }
 	}

@@ -47,7 +47,8 @@ final class SdkV1 implements Bridge.Client {
     private static final Map<String, Integer> STATUS = Map.ofEntries(
             Map.entry("NoSuchKey", 404), Map.entry("NoSuchBucket", 404), Map.entry("NoSuchUpload", 404),
             Map.entry("NoSuchLifecycle", 404), Map.entry("NotModified", 304), Map.entry("PreconditionFailed", 412),
-            Map.entry("AccessDenied", 403), Map.entry("SignatureDoesNotMatch", 403), Map.entry("BucketNotEmpty", 409),
+            Map.entry("AccessDenied", 403), Map.entry("SignatureDoesNotMatch", 403),
+            Map.entry("InvalidAccessKeyId", 403), Map.entry("RequestTimeTooSkewed", 403), Map.entry("BucketNotEmpty", 409),
             Map.entry("PositionNotEqualToLength", 409), Map.entry("ObjectNotAppendable", 409));
 
     private final OSS oss;
@@ -59,6 +60,7 @@ final class SdkV1 implements Bridge.Client {
         configuration.setSupportCname(false); // otherwise a name outside aliyuncs.com is taken for a bucket domain, and no bucket is sent
         configuration.setVerifyObjectStrictEnable(false);
         configuration.setMaxErrorRetry(0); // a retry would hide a fault
+        configuration.setTickOffset(System.currentTimeMillis() + 1000 * plan.get("clock_s").getAsLong()); // it takes the time
         if (!plan.get("http_proxy").getAsString().isEmpty()) {
             URI proxy = URI.create(plan.get("http_proxy").getAsString());
             configuration.setProxyHost(proxy.getHost());
@@ -105,7 +107,7 @@ final class SdkV1 implements Bridge.Client {
             }
             case "presign" -> {
                 GeneratePresignedUrlRequest request = new GeneratePresignedUrlRequest(bucket, key, HttpMethod.valueOf(call.text("verb")));
-                request.setExpiration(new Date(System.currentTimeMillis() + 600_000));
+                request.setExpiration(new Date(System.currentTimeMillis() + 1000 * call.number("seconds")));
                 return oss.generatePresignedUrl(request).toString();
             }
             default -> {

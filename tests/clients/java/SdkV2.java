@@ -3,11 +3,15 @@
 import com.aliyun.sdk.service.oss2.BaseClientBuilder;
 import com.aliyun.sdk.service.oss2.OSSAsyncClient;
 import com.aliyun.sdk.service.oss2.OSSClient;
+import com.aliyun.sdk.service.oss2.PresignOptions;
 import com.aliyun.sdk.service.oss2.Presignable;
 import com.aliyun.sdk.service.oss2.credentials.AnonymousCredentialsProvider;
 import com.aliyun.sdk.service.oss2.credentials.StaticCredentialsProvider;
 import com.aliyun.sdk.service.oss2.exceptions.ServiceException;
 import com.aliyun.sdk.service.oss2.models.*;
+import com.aliyun.sdk.service.oss2.signer.Signer;
+import com.aliyun.sdk.service.oss2.signer.SignerV1;
+import com.aliyun.sdk.service.oss2.signer.SignerV4;
 import com.aliyun.sdk.service.oss2.transport.BinaryData;
 import com.google.gson.JsonObject;
 import java.io.ByteArrayInputStream;
@@ -15,6 +19,8 @@ import java.lang.reflect.InvocationTargetException;
 import java.net.URLDecoder;
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -43,6 +49,14 @@ final class SdkV2 implements Bridge.Client {
                                 plan.get("access_key_secret").getAsString(), token.isEmpty() ? null : token));
         if (!signature.equals("none")) {
             builder.signatureVersion(signature);
+        }
+        Duration offset = Duration.ofSeconds(plan.get("clock_s").getAsLong());
+        if (!offset.isZero()) {
+            Signer signer = signature.equals("v1") ? new SignerV1() : new SignerV4();
+            builder.signer(context -> {
+                context.setSignTime(Instant.now().plus(offset));
+                signer.sign(context);
+            });
         }
         return builder.build();
     }
@@ -111,9 +125,10 @@ final class SdkV2 implements Bridge.Client {
                 if (!(client instanceof Presignable presigner)) {
                     throw new UnsupportedOperationException("the asynchronous client cannot presign");
                 }
+                PresignOptions options = PresignOptions.newBuilder().expiration(Duration.ofSeconds(call.number("seconds"))).build();
                 return (call.text("verb").equals("GET")
-                        ? presigner.presign(GetObjectRequest.newBuilder().bucket(bucket).key(key).build())
-                        : presigner.presign(PutObjectRequest.newBuilder().bucket(bucket).key(key).build())).url();
+                        ? presigner.presign(GetObjectRequest.newBuilder().bucket(bucket).key(key).build(), options)
+                        : presigner.presign(PutObjectRequest.newBuilder().bucket(bucket).key(key).build(), options)).url();
             }
             default -> {
                 return onParts(call, bucket, key);

@@ -99,8 +99,8 @@ class Bridge(Client):
     def bucket_location(self):
         return self.ask("bucket_location")
 
-    def presign(self, key, method="GET"):
-        return self.ask("presign", key=key, verb=method)
+    def presign(self, key, method="GET", seconds=600):
+        return self.ask("presign", key=key, verb=method, seconds=seconds)
 
     def object_acl(self, key):
         return self.ask("object_acl", key=key)

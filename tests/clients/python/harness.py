@@ -61,7 +61,7 @@ class Client:
     def buckets(self): ...  # -> names
     def bucket_info(self): ...  # -> (name, location)
     def bucket_location(self): ...
-    def presign(self, key, method="GET"): ...  # -> URL
+    def presign(self, key, method="GET", seconds=600): ...  # -> URL
     def object_acl(self, key): ...
     def set_object_acl(self, key, acl): ...
     def tags(self, key): ...  # -> dict
@@ -92,12 +92,13 @@ class Suite(Subresources):
         self.client, self.plan = client, plan
         self.writes = {f"write:{item['name']}": item for item in plan["writes"]}
         self.reads = {f"read:{item['name']}": item for item in plan["reads"]}
+        self.urls = {f"sign:{item['name']}": item for item in plan["urls"]}
 
     def run(self):
         for operation in self.plan["operations"]:
             try:
-                self.perform(operation)
-                report = {"operation": operation, "ok": True}
+                value = self.perform(operation)
+                report = {"operation": operation, "ok": True, **({"url": value} if operation in self.urls else {})}
             except Exception as error:  # any exception of a client is a failed operation, not the end of the run
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 report = {"operation": operation, "ok": False,
@@ -111,6 +112,8 @@ class Suite(Subresources):
         if operation in self.reads:
             item = self.reads[operation]
             return expect(self.client.get(item["key"], bucket=item["bucket"]).body, item["body"].encode())
+        if operation in self.urls:
+            return self.sign(self.urls[operation])
         if operation.startswith("put-get-"):
             return self.put_get(operation, self.sizes[operation.removeprefix("put-get-")])
         return getattr(self, operation.replace("-", "_"))()
@@ -216,6 +219,12 @@ class Suite(Subresources):
         key, body = "op/presigned put +&?.bin", os.urandom(1000)
         self.plainly("PUT", self.client.presign(key, "PUT"), body)
         expect(self.client.get(key).body, body)
+
+    def sign(self, item):
+        """Returns a presigned URL, which the driver requests with curl."""
+        if "body" in item:
+            self.client.put(item["key"], item["body"].encode())
+        return self.client.presign(item["key"], item["method"], item["seconds"])
 
     def plainly(self, method, url, body=None):
         """Sends a request with the HTTP client of Python, without unsigned headers; returns the body of the response."""

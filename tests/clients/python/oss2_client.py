@@ -137,8 +137,8 @@ class Oss2(Client):
     def bucket_location(self):
         return self.bucket.get_bucket_location().location
 
-    def presign(self, key, method="GET"):
-        return self.bucket.sign_url(method, key, 600)
+    def presign(self, key, method="GET", seconds=600):
+        return self.bucket.sign_url(method, key, seconds)
 
     @refusals
     def object_acl(self, key):

@@ -111,8 +111,8 @@ class Ossutil(Client):
         fields = dict(re.findall(r"^(\w+)\s*: (\S+)", self.execute("stat", f"oss://{self.plan['bucket']}"), re.MULTILINE))
         return fields["Name"], fields["Location"]
 
-    def presign(self, key, method="GET"):
-        return self.named("sign", self.url(key)).split()[0]
+    def presign(self, key, method="GET", seconds=600):
+        return self.named("sign", self.url(key), "--timeout", str(seconds)).split()[0]
 
     def object_acl(self, key):
         return self.head(key).headers["acl"]
