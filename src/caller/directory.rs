@@ -49,7 +49,7 @@ pub(super) struct NumberedSecret {
 impl CallerDirectory {
     /// Creates the directory of the configured callers. Without it every client is served.
     #[must_use]
-    pub(crate) fn new(callers: Option<Vec<CallerSettings>>) -> Self {
+    pub(crate) fn new(callers: Option<&[CallerSettings]>) -> Self {
         let mut number = 0;
         let mut numbered = |secret| {
             number += 1;
@@ -67,23 +67,23 @@ impl CallerDirectory {
             tokens: HashMap::new(),
             decoys,
         };
-        for (index, CallerSettings { name, access, keys, token, is_open }) in callers.into_iter().enumerate()
-        {
-            let caller = Arc::new(Caller { name: name.into(), access, index });
+        for (index, settings) in callers.iter().enumerate() {
+            let CallerSettings { name, access, keys, token, is_open } = settings;
+            let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
             directory.callers.push(Arc::clone(&caller));
             for CallerKey { id, secret } in keys {
-                let entry = directory.keys.entry(id.into_boxed_str());
+                let entry = directory.keys.entry(id.as_str().into());
                 let entry = entry.or_insert_with(|| KeyEntry {
                     caller: Arc::clone(&caller),
                     secrets: Vec::with_capacity(1),
                 });
-                entry.secrets.push(numbered(secret));
+                entry.secrets.push(numbered(Secret::from(secret.expose())));
             }
             if let Some(token) = token {
                 let digest = Sha256::digest(token.expose()).into();
                 directory.tokens.insert(digest, Arc::clone(&caller));
             }
-            if is_open {
+            if *is_open {
                 directory.open = Some(caller);
             }
         }

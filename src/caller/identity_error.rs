@@ -10,7 +10,9 @@ pub(crate) enum IdentityError {
     #[error("the request is not signed; sign it with an access key of this proxy")]
     Missing,
     /// The request has no identity, no caller is open, and the listener accepts bearer tokens.
-    #[error("the request has no token; send the token of a caller as bearer token or as password")]
+    #[error(
+        "the request has no identity; send the token of a caller as bearer token or as password, or sign with an access key of this proxy"
+    )]
     NoToken,
     /// The bearer token is of no caller.
     #[error("the token is of no caller; check it, or ask for a new one")]

@@ -60,6 +60,11 @@ pub(crate) struct IdentityKinds {
 }
 
 impl IdentityKinds {
+    /// Returns the accepted kinds, as in the configuration.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        [("key", self.key), ("token", self.token)].into_iter().filter(|kind| kind.1).map(|kind| kind.0)
+    }
+
     /// Returns whether the listener accepts any kind of identity.
     #[must_use]
     pub(crate) fn accepts_any(self) -> bool {

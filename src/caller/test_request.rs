@@ -183,7 +183,7 @@ pub(super) fn directory(has_open: bool) -> CallerDirectory {
     if has_open {
         callers.push(caller("everyone", Vec::new(), true));
     }
-    CallerDirectory::new(Some(callers))
+    CallerDirectory::new(Some(&callers))
 }
 
 /// The access key of the caller `one`.

@@ -169,7 +169,7 @@ impl SignatureVector {
             token: None,
             is_open: false,
         };
-        CallerDirectory::new(Some(vec![caller]))
+        CallerDirectory::new(Some(&[caller]))
     }
 }
 

@@ -119,20 +119,22 @@ const LONG_LIVED_KEY: &str = "this is a long-lived access key; prefer a role (as
 fn describe(config: &ProxyConfig) -> Vec<String> {
     let mut lines = Vec::new();
     for listen in &config.listen {
+        let kinds: Vec<&str> = listen.identify.names().collect();
         lines.push(format!(
             "listen     {}{}{}",
             listen.address,
             if listen.tls.is_some() { " TLS" } else { "" },
-            if listen.identify.key { " identify key" } else { "" }
+            if kinds.is_empty() { String::new() } else { format!(" identify {}", kinds.join(", ")) }
         ));
     }
     for caller in config.callers.iter().flatten() {
         let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
         lines.push(format!(
-            "caller     {} allow {} keys {}{}",
+            "caller     {} allow {} keys {}{}{}",
             caller.name,
             caller.access.as_str(),
             if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
+            if caller.token.is_some() { " token" } else { "" },
             if caller.is_open { " open" } else { "" }
         ));
     }

@@ -125,7 +125,7 @@ impl ProxyState {
 impl ServedCallers {
     /// Creates the directory of the configured callers, and finds their metrics.
     #[must_use]
-    pub(crate) fn new(callers: Option<Vec<CallerSettings>>, counters: &ProcessCounters) -> Self {
+    pub(crate) fn new(callers: Option<&[CallerSettings]>, counters: &ProcessCounters) -> Self {
         let directory = CallerDirectory::new(callers);
         let metrics = directory.callers().iter().map(|caller| counters.caller(&caller.name)).collect();
         Self { directory, metrics }

@@ -17,7 +17,7 @@ use oss_signing_proxy::time::{Clock as _, Timestamp};
 
 use crate::secrets::{TRACE, search_for};
 use crate::support::h2::over_h2;
-use crate::support::{Answer, Client, ID, KEY, Proxy, Script, Served, ask, bucket, oss, proxy};
+use crate::support::{Answer, Client, ID, KEY, Proxy, Script, Served, ask, bucket, oss, proxy, run};
 
 const CALLER_ID: &str = "team-a-1";
 const CALLER_SECRET: &str = "TeamAPlantedSecretOf30Letters0";
@@ -433,4 +433,29 @@ fn tokens_are_accepted_as_bearer_token_and_as_password_and_others_are_challenged
     let heads = upstream.heads();
     assert_eq!(heads.len(), 3);
     assert!(heads.iter().all(|head| !head.contains(token) && head.contains(ID)));
+}
+
+#[test]
+fn explain_names_the_caller_of_a_request_or_why_there_is_none() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let callers = CALLERS.replacen("key =", "token = \"TeamAPlantedTokenOf30Letters00\"\nkey =", 1);
+    let text = identifying(&callers).replace("[\"key\"]", "[\"key\", \"token\"]");
+    std::fs::write(&file, format!("[upstream]\nregion = \"cn-hangzhou\"\n{text}")).expect("written");
+    let explain = |header: &str| {
+        let path = file.path().to_str().expect("a path");
+        let (code, out, errors) =
+            run(&["explain", "--config", path, "GET", "/photos/k", "--header", header], &KEY);
+        assert!(!out.contains("Planted"), "{out}");
+        (code, format!("{out}{errors}"))
+    };
+    for (header, code, words) in [
+        ("Authorization: Bearer TeamAPlantedTokenOf30Letters00", 0, "caller      team-a"),
+        ("Authorization: Bearer wrong", 1, "refused     401 no-identity: the token is of no caller"),
+        ("x-other: a", 1, "refused     401 no-identity: the request has no identity"),
+        ("Authorization: OSS a:b", 1, "refused     400 malformed-signature"),
+    ] {
+        let (exit, out) = explain(header);
+        assert_eq!(exit, Some(code), "{header}: {out}");
+        assert!(out.contains(words), "{header}: {out}");
+    }
 }

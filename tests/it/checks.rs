@@ -154,17 +154,17 @@ fn check_lists_the_callers_with_their_rights_and_the_ids_of_their_keys() {
     let secret = "a-secret-of-team-a-0123456789";
     let key = place.file("key", secret);
     let text = format!(
-        "revoked = [\"c\"]\n{UPSTREAM}[[listen]]\naddress = \"127.0.0.1:0\"\nidentify = [\"key\"]\n\
-         [[caller]]\nname = \"a\"\nallow = \"read\"\nkey = [{{ id = \"a-1\", secret = \"file:{key}\" }}]\n\
+        "revoked = [\"c\"]\n{UPSTREAM}[[listen]]\naddress = \"127.0.0.1:0\"\nidentify = [\"key\", \"token\"]\n\
+         [[caller]]\nname = \"a\"\nallow = \"read\"\nkey = [{{ id = \"a-1\", secret = \"file:{key}\" }}]\ntoken = \"file:{key}\"\n\
          [[caller]]\nname = \"b\"\nopen = true\n[[caller]]\nname = \"c\"\nkey = [{{ id = \"c-1\", secret = \"env:NONE\" }}]\n"
     );
     let (code, out, err) = place.run("check", &text);
     assert_eq!(code, Some(0), "{err}");
     let lines: Vec<&str> = out.lines().collect();
-    for line in ["caller     a allow read keys a-1", "caller     b allow nothing keys - open"] {
+    for line in ["caller     a allow read keys a-1 token", "caller     b allow nothing keys - open"] {
         assert!(lines.contains(&line), "{line}: {out}");
     }
-    assert!(lines[0].starts_with("listen     ") && lines[0].ends_with(" identify key"), "{out}");
+    assert!(lines[0].starts_with("listen     ") && lines[0].ends_with(" identify key, token"), "{out}");
     assert!(!out.contains("c-1") && !format!("{out}{err}").contains(secret), "{out}{err}");
     assert!(err.contains("caller.allow: the caller may do nothing"), "{err}");
 }

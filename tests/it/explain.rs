@@ -1,5 +1,5 @@
 //! `explain`: every provider has its row, even if something is wrong, and the exit code reports it.
-//! For a request, it prints the dry run of the pipeline. The output must match what the embedded
+//! For a request, it prints the dry run of the pipeline. The output must match what the emulated
 //! OSS computes independently.
 
 use std::fs;
