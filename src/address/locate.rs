@@ -25,6 +25,8 @@ pub struct LocatedObject {
     pub query: Query,
     /// The upstream that the request is routed to.
     pub upstream: UpstreamId,
+    /// The host, if a route depends on the caller, who is identified later.
+    pub(crate) host: Option<Host>,
     /// The OSS endpoint that the host named, if it named one.
     pub(crate) oss_endpoint: Option<OssEndpoint>,
     /// True if the operator configured the host: as a domain of the listener, as a host of a route,
@@ -52,12 +54,8 @@ impl LocatedObject {
         let served = asked.served(listener, table)?;
         let query = Query::parse(uri.query().unwrap_or_default())?;
         let (bucket, key) = object(uri.path(), host, &served, table)?;
-        let upstream = table.select(host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
-        if let (Some(bucket), Some(pin)) = (&bucket, &table.get(upstream).pin)
-            && bucket != pin
-        {
-            return Err(LocateError::Pinned(bucket.clone()));
-        }
+        let upstream = table.select(host, bucket.as_ref(), None).or(served.upstream).unwrap_or(UpstreamId(0));
+        check_pin(bucket.as_ref(), table, upstream)?;
         let operation = Operation::classify(method, bucket.is_none(), key.is_empty(), &query, headers)
             .ok_or_else(|| LocateError::Method(method.clone()))?;
         if bucket.is_none() {
@@ -72,7 +70,29 @@ impl LocatedObject {
             return Err(LocateError::NoKey(operation));
         }
         let ServedHost { oss_endpoint, is_set_up_name, .. } = served;
-        Ok(Self { operation, bucket, key, query, upstream, oss_endpoint, is_set_up_name })
+        let host = table.depends_on_caller().then(|| host.clone());
+        Ok(Self { operation, bucket, key, query, upstream, host, oss_endpoint, is_set_up_name })
+    }
+
+    /// Selects the upstream again, with the name of the caller.
+    ///
+    /// # Errors
+    /// [`LocateError::Pinned`] if the new upstream serves only another bucket.
+    pub(crate) fn route_for_caller(&mut self, caller: &str, table: &RoutingTable) -> Result<(), LocateError> {
+        let Some(host) = &self.host else { return Ok(()) };
+        if let Some(upstream) = table.select(host, self.bucket.as_ref(), Some(caller)) {
+            check_pin(self.bucket.as_ref(), table, upstream)?;
+            self.upstream = upstream;
+        }
+        Ok(())
+    }
+}
+
+/// Rejects a bucket other than the only one of the upstream.
+fn check_pin(bucket: Option<&Bucket>, table: &RoutingTable, upstream: UpstreamId) -> Result<(), LocateError> {
+    match (bucket, &table.get(upstream).pin) {
+        (Some(bucket), Some(pin)) if bucket != pin => Err(LocateError::Pinned(bucket.clone())),
+        _ => Ok(()),
     }
 }
 
@@ -105,7 +125,7 @@ fn object(
     if let Some(label) = served.label {
         return Ok((Some(Bucket::parse(label)?), Key::from_path(path)?));
     }
-    let unnamed = table.select(host, None).or(served.upstream).unwrap_or(UpstreamId(0));
+    let unnamed = table.select(host, None, None).or(served.upstream).unwrap_or(UpstreamId(0));
     if let Some(pin) = &table.get(unnamed).pin {
         return Ok((Some(pin.clone()), Key::from_path(path)?));
     }

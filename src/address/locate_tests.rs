@@ -25,7 +25,42 @@ fn hangzhou() -> UpstreamAddress {
 
 fn matching(host: Option<&str>, bucket: Option<&str>) -> RouteMatch {
     let pattern = |text: &str| NamePattern::parse(text).expect("a pattern");
-    RouteMatch { host: host.map(pattern), bucket: bucket.map(pattern) }
+    RouteMatch { host: host.map(pattern), bucket: bucket.map(pattern), caller: None }
+}
+
+#[test]
+fn a_route_for_a_caller_is_selected_after_the_caller_is_known() {
+    let pattern = |text: &str| Some(NamePattern::parse(text).expect("a pattern"));
+    let of_caller = |caller: &str, bucket: Option<&str>| RouteMatch {
+        host: None,
+        bucket: bucket.and_then(pattern),
+        caller: pattern(caller),
+    };
+    let pinned = UpstreamAddress { pin: Bucket::parse("only").ok(), ..hangzhou() };
+    let directory = RoutingTable::new(
+        hangzhou(),
+        vec![
+            (of_caller("team-a", Some("logs-*")), hangzhou()),
+            (matching(None, Some("photos")), hangzhou()),
+            (of_caller("team-*", None), hangzhou()),
+            (of_caller("pinned", None), pinned),
+        ],
+    );
+    let rows = [
+        ("logs-1", "team-a", Ok(1)),
+        ("logs-1", "team-b", Ok(3)),
+        ("photos", "team-a", Ok(2)),
+        ("other", "team-a", Ok(3)),
+        ("other", "someone", Ok(0)),
+        ("only", "pinned", Ok(4)),
+        ("other", "pinned", Err(())),
+    ];
+    for (bucket, caller, expected) in rows {
+        let mut found = find(&directory, "GET", &format!("/{bucket}/k"), &["127.0.0.1"]).expect("an object");
+        assert_ne!(found.upstream.0, 1, "without a caller");
+        let result = found.route_for_caller(caller, &directory).map(|()| found.upstream.0);
+        assert_eq!(result.map_err(drop), expected, "{bucket} {caller}");
+    }
 }
 
 fn find(

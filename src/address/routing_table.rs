@@ -41,6 +41,8 @@ pub struct RouteMatch {
     pub(crate) host: Option<NamePattern>,
     /// The pattern of the bucket.
     pub(crate) bucket: Option<NamePattern>,
+    /// The pattern of the name of the caller.
+    pub(crate) caller: Option<NamePattern>,
 }
 
 /// The index of an upstream in a [`RoutingTable`]: 0 is the default, followed by those of the
@@ -53,13 +55,16 @@ pub struct UpstreamId(pub usize);
 pub struct RoutingTable {
     default: UpstreamAddress,
     routes: Vec<(RouteMatch, UpstreamAddress)>,
+    /// True if a route depends on the caller.
+    depends_on_caller: bool,
 }
 
 impl RoutingTable {
     /// Creates a table from the default upstream and the routes, in order.
     #[must_use]
     pub fn new(default: UpstreamAddress, routes: Vec<(RouteMatch, UpstreamAddress)>) -> Self {
-        Self { default, routes }
+        let depends_on_caller = routes.iter().any(|(wanted, _)| wanted.caller.is_some());
+        Self { default, routes, depends_on_caller }
     }
 
     /// Returns the upstream with this id.
@@ -104,19 +109,28 @@ impl RoutingTable {
             .map(UpstreamId)
     }
 
-    /// Returns the first route that matches the host and the bucket. Without a bucket, routes with
-    /// a bucket pattern are skipped.
-    pub(super) fn select(&self, host: &Host, bucket: Option<&Bucket>) -> Option<UpstreamId> {
-        let fits = |wanted: &RouteMatch| {
-            let host_fits = wanted.host.as_ref().is_none_or(|p| p.matches(host.as_str()));
-            let bucket_fits = match (&wanted.bucket, bucket) {
-                (None, _) => true,
-                (Some(pattern), Some(bucket)) => pattern.matches(bucket.as_str()),
-                (Some(_), None) => false,
-            };
-            host_fits && bucket_fits
+    /// Returns whether a route depends on the caller.
+    pub(super) fn depends_on_caller(&self) -> bool {
+        self.depends_on_caller
+    }
+
+    /// Returns the first route that matches the host, the bucket and the name of the caller. Without
+    /// a bucket or a caller, routes with a pattern for it are skipped.
+    pub(super) fn select(
+        &self,
+        host: &Host,
+        bucket: Option<&Bucket>,
+        caller: Option<&str>,
+    ) -> Option<UpstreamId> {
+        let fits = |pattern: Option<&NamePattern>, name: Option<&str>| {
+            pattern.is_none_or(|pattern| name.is_some_and(|name| pattern.matches(name)))
         };
-        self.routes.iter().position(|(wanted, _)| fits(wanted)).map(|index| UpstreamId(index + 1))
+        let matches = |wanted: &RouteMatch| {
+            fits(wanted.host.as_ref(), Some(host.as_str()))
+                && fits(wanted.bucket.as_ref(), bucket.map(Bucket::as_str))
+                && fits(wanted.caller.as_ref(), caller)
+        };
+        self.routes.iter().position(|(wanted, _)| matches(wanted)).map(|index| UpstreamId(index + 1))
     }
 
     /// Returns the upstream whose configured endpoint is the host, with the label before the
@@ -146,12 +160,15 @@ impl fmt::Display for UpstreamId {
 
 impl fmt::Display for RouteMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.host, &self.bucket) {
-            (Some(host), Some(bucket)) => write!(f, "host {host}, bucket {bucket}"),
-            (Some(host), None) => write!(f, "host {host}"),
-            (None, Some(bucket)) => write!(f, "bucket {bucket}"),
-            (None, None) => f.write_str("everything"),
+        let patterns = [("host", &self.host), ("bucket", &self.bucket), ("caller", &self.caller)];
+        let mut separator = "";
+        for (name, pattern) in patterns {
+            if let Some(pattern) = pattern {
+                write!(f, "{separator}{name} {pattern}")?;
+                separator = ", ";
+            }
         }
+        if separator.is_empty() { f.write_str("everything") } else { Ok(()) }
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct CallerSections {
     pub(super) callers: Vec<CallerSettings>,
     /// The clients that listeners serve.
     pub(super) clients: ServedClients,
+    /// The names of all callers, including revoked ones.
+    pub(super) names: Vec<String>,
     /// The ids of all keys, including revoked ones.
     key_ids: Vec<SpannedValue<String>>,
 }
@@ -53,7 +55,12 @@ pub(super) fn read(
     report: &mut ConfigReport,
 ) -> CallerSections {
     if root.alone("caller").is_some() {
-        return CallerSections { callers: Vec::new(), clients: ServedClients::All, key_ids: Vec::new() };
+        return CallerSections {
+            callers: Vec::new(),
+            clients: ServedClients::All,
+            names: Vec::new(),
+            key_ids: Vec::new(),
+        };
     }
     let mut reader = CallerReader {
         secrets,
@@ -85,7 +92,8 @@ pub(super) fn read(
         (false, true) => ServedClients::WithoutRevokedOpenCaller,
         (false, false) => ServedClients::CallersOnly,
     };
-    CallerSections { callers, clients, key_ids: reader.key_ids }
+    let names = reader.names.into_keys().collect();
+    CallerSections { callers, clients, names, key_ids: reader.key_ids }
 }
 
 impl CallerSections {

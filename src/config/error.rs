@@ -193,8 +193,14 @@ pub(super) enum ConfigErrorKind {
     CaFile(String, String),
 
     // Routes.
-    #[error("a route must match something; set match.host or match.bucket")]
+    #[error("a route must match something; set match.host, match.bucket or match.caller")]
     Matchless,
+    #[error("no caller has a name that matches; correct the pattern, or add a [[caller]]")]
+    UnknownCaller,
+    #[error(
+        "a route for a caller cannot have a bucket of its own; remove it, and set match.bucket to the bucket instead"
+    )]
+    CallerBucket,
     #[error(
         "a route must change something; set region, endpoint, internal, connect, bucket, addressing or credentials"
     )]

@@ -252,7 +252,12 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let process = process(&root.child("process", report), report);
     let described = credentials::read(root, &secrets, report);
     caller_sections.check_ids(&described, report);
-    let context = ValidationContext { listeners: &listen, described: &described, secrets: &secrets };
+    let context = ValidationContext {
+        listeners: &listen,
+        caller_names: &caller_sections.names,
+        described: &described,
+        secrets: &secrets,
+    };
     let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });

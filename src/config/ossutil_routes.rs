@@ -121,7 +121,8 @@ impl BucketRoute {
             BucketStyle::Virtual => BucketAddressing::Virtual,
         };
         let region = named.or_else(|| endpoint.region()).or(of_profile).or_else(|| default.region.clone());
-        let wanted = RouteMatch { host: None, bucket: Some(NamePattern::parse(&route.bucket)?) };
+        let wanted =
+            RouteMatch { host: None, bucket: Some(NamePattern::parse(&route.bucket)?), caller: None };
         Ok(Self {
             wanted,
             addressing: SpannedValue { value: addressing, at: at.clone() },

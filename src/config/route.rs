@@ -21,7 +21,11 @@ pub(super) fn read(
     report: &mut ConfigReport,
 ) -> Option<RouteConfig> {
     section.check(&ROUTE, report);
-    let wanted = wanted(&section.child("match", report), report);
+    let wanted = wanted(&section.child("match", report), checks.caller_names, report);
+    // Without a bucket in the path, the key would depend on the caller.
+    if wanted.as_ref().is_some_and(|wanted| wanted.caller.is_some()) && section.has("bucket") {
+        report.error(&section.at("bucket"), ConfigErrorKind::CallerBucket);
+    }
     let upstream = if FIVE.iter().any(|key| section.has(key)) || section.has("addressing") {
         let five = EndpointSettings::read(section, report);
         let before = report.count();
@@ -46,12 +50,22 @@ pub(super) fn read(
     Some(RouteConfig { wanted, upstream })
 }
 
-fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<RouteMatch> {
+fn wanted(
+    section: &ConfigSection<'_>,
+    caller_names: &[String],
+    report: &mut ConfigReport,
+) -> Option<RouteMatch> {
     section.check(&MATCH, report);
     let before = report.count();
     let host = section.parsed("host", host, report);
     let bucket = section.parsed("bucket", |text| Ok(NamePattern::parse(text)?), report);
-    if !section.has("host") && !section.has("bucket") {
+    let caller = section.parsed("caller", |text| Ok(NamePattern::parse(text)?), report);
+    if let Some(caller) = &caller
+        && !caller_names.iter().any(|name| caller.value.matches(name))
+    {
+        report.error(&caller.at, ConfigErrorKind::UnknownCaller);
+    }
+    if !section.has("host") && !section.has("bucket") && !section.has("caller") {
         report.error(&section.here(), ConfigErrorKind::Matchless);
     }
     if let Some(given) = section.text("host", report)
@@ -60,8 +74,11 @@ fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Rout
     {
         report.warn(&given.at, &ConfigWarning::OpenEnded(given.value));
     }
-    (report.count() == before)
-        .then(|| RouteMatch { host: host.map(|given| given.value), bucket: bucket.map(|given| given.value) })
+    (report.count() == before).then(|| RouteMatch {
+        host: host.map(|given| given.value),
+        bucket: bucket.map(|given| given.value),
+        caller: caller.map(|given| given.value),
+    })
 }
 
 /// Parses the pattern of a host. Hosts are compared in lower case and without port.

@@ -227,7 +227,7 @@ pub(super) const ROUTE: SectionSchema = SectionSchema {
             "match",
             ValueKind::Table(&MATCH),
             DefaultValue::Described("required"),
-            "the condition; if both keys below are set, both must match",
+            "the condition; all of the keys below that are set must match",
         ),
         SettingSpec::optional_text(
             "region",
@@ -259,8 +259,9 @@ pub(super) const MATCH: SectionSchema = SectionSchema {
     groups: &[&[
         SettingSpec::optional_text("host", "any", "the Host; `*` matches any sequence of characters"),
         SettingSpec::optional_text("bucket", "any", "the bucket, likewise"),
+        SettingSpec::optional_text("caller", "any", "the name of the caller, likewise"),
     ]],
-    later: &["prefix", "caller"],
+    later: &["prefix"],
     ..SectionSchema::EMPTY
 };
 

@@ -43,6 +43,8 @@ pub(super) struct UpstreamChecks<'a> {
     pub(super) addressing: Option<&'a SpannedValue<BucketAddressing>>,
     /// The listeners on TCP sockets by port.
     pub(super) listeners: &'a HashMap<u16, Vec<&'a ListenSettings>>,
+    /// The names of the callers, including revoked ones.
+    pub(super) caller_names: &'a [String],
 }
 
 /// The values of `addressing`.

@@ -32,8 +32,12 @@ pub(super) fn read(
     section.check(&UPSTREAM, report);
     let shared = SharedSettings::read(&section, report);
     let listeners = by_port(context.listeners);
-    let checks =
-        UpstreamChecks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: &listeners };
+    let checks = UpstreamChecks {
+        shared: &shared,
+        addressing: shared.addressing.as_ref(),
+        listeners: &listeners,
+        caller_names: context.caller_names,
+    };
     let known = KnownCredentials::new(context.described);
     let five = EndpointSettings::read(&section, report);
     let default = checks.resolve(&five, &section, report);

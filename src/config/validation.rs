@@ -13,6 +13,8 @@ use crate::server::ListenSettings;
 /// contradict.
 pub(super) struct ValidationContext<'a> {
     pub(super) listeners: &'a [ListenSettings],
+    /// The names of the callers, including revoked ones.
+    pub(super) caller_names: &'a [String],
     /// The credentials that the file defines.
     pub(super) described: &'a [DescribedSource],
     pub(super) secrets: &'a SecretResolver<'a>,

@@ -128,6 +128,9 @@ impl LocatedRequest {
             now,
         };
         let caller = caller::identify(request, context)?;
+        if let Some(caller) = caller.caller() {
+            object.route_for_caller(&caller.name, &core.state().routing_table)?;
+        }
         trace.record_caller(&caller, core.state());
         Ok(IdentifiedRequest { located: self, caller })
     }

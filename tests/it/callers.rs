@@ -459,3 +459,24 @@ fn explain_names_the_caller_of_a_request_or_why_there_is_none() {
         assert!(out.contains(words), "{header}: {out}");
     }
 }
+
+#[test]
+fn each_caller_has_the_credentials_of_its_route() {
+    let upstream = Script::answering(OK);
+    let routes = "
+        [[route]]
+        match = { caller = \"team-b\", bucket = \"photos\" }
+        credentials = \"of-b\"
+        [credentials.of-b]
+        type = \"static\"
+        access_key_id = \"LTAIofteamb\"
+        access_key_secret = \"planted-secret-of-team-b\"
+    ";
+    let listen = "identify = [\"key\"]";
+    let proxy = proxy(upstream.address).listen(listen).sections(&format!("{CALLERS}{routes}")).start();
+    let of_b = Asked { id: "team-b-1", secret: "TeamBPlantedSecretOf30Letters0", ..Asked::new("GET", "k") };
+    assert_eq!((of_b.send(&proxy, b"").status, Asked::new("GET", "k").send(&proxy, b"").status), (200, 200));
+    let heads = upstream.heads();
+    assert!(heads[0].contains("LTAIofteamb") && !heads[0].contains(ID), "{}", heads[0]);
+    assert!(heads[1].contains(ID) && !heads[1].contains("LTAIofteamb"), "{}", heads[1]);
+}

@@ -87,6 +87,7 @@ impl<'a> ProbeRequest<'a> {
                 key: Key::default(),
                 query,
                 upstream,
+                host: None,
                 oss_endpoint: None,
                 is_set_up_name: false,
             };

@@ -1,6 +1,7 @@
 //! `[[caller]]`, `revoked` and `identify`: names, keys, rights, and what they must not contradict.
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused, warned};
+use crate::address::UpstreamId;
 use crate::caller::{CallerAccess, CallerSettings, IdentityKinds};
 use crate::config::{ProxyConfig, SettingLayer, changes};
 
@@ -358,4 +359,22 @@ fn tokens_are_long_unique_and_encrypted_on_the_way() {
         "tokens would be sent unencrypted over the network to 10.0.0.1:80",
     );
     assert!(loaded(&listen("unsafe_plain = true\n")).listen[0].identify.token);
+}
+
+#[test]
+fn a_route_for_a_caller_names_one_and_has_no_bucket_of_its_own() {
+    let route = |lines: &str| with(&format!("{}[[route]]\n{lines}\n", caller_with("team-a", "a-1")));
+    let config = loaded(&route("match.caller = \"team-*\"\nregion = \"cn-beijing\""));
+    let wanted = config.routing_table.wanted(UpstreamId(1)).expect("a route");
+    assert_eq!(wanted.to_string(), "caller team-*");
+    refused(
+        &route("match.caller = \"team-b\"\nregion = \"cn-beijing\""),
+        "proxy.toml:10: route.match.caller",
+        "no caller has a name that matches",
+    );
+    refused(
+        &route("match.caller = \"team-a\"\nregion = \"cn-hangzhou\"\nbucket = \"only\""),
+        "proxy.toml:12: route.bucket",
+        "cannot have a bucket of its own",
+    );
 }

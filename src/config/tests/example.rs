@@ -45,8 +45,13 @@ fn the_example_has_every_key_with_its_type_its_default_and_its_flag_and_no_other
         // The sections themselves are compared as such.
         let keys = schema.settings().filter(|spec| !name.is_empty() || spec.section().is_none());
         for spec in keys.filter(|spec| !matches!(spec.kind, ValueKind::Providers)) {
-            if !inside.iter().any(|setting| setting.key == spec.key) {
+            let settings: Vec<_> = inside.iter().filter(|setting| setting.key == spec.key).collect();
+            if settings.is_empty() {
                 mistakes.push(format!("{name}: add {} = {}", spec.key, spec.default));
+            } else if let ValueKind::Table(schema) = spec.kind {
+                let is_shown = |key: &str| settings.iter().any(|setting| setting.table_has(key));
+                let missing = schema.settings().filter(|spec| !is_shown(spec.key));
+                mistakes.extend(missing.map(|inner| format!("{name}: add {} to {}", inner.key, spec.key)));
             }
         }
     }
@@ -93,6 +98,12 @@ fn shown_settings() -> Vec<ShownSetting> {
 }
 
 impl ShownSetting {
+    /// Returns whether the value is a table with this key.
+    fn table_has(&self, key: &str) -> bool {
+        let table: toml::Table = format!("value = {}", self.value).parse().expect("TOML");
+        table["value"].as_table().is_some_and(|table| table.contains_key(key))
+    }
+
     /// Returns what differs from the table of settings.
     fn mistakes(&self, spec: &SettingSpec) -> Vec<String> {
         let Self { section, key, value, is_comment, comment } = self;
@@ -120,7 +131,7 @@ impl ShownSetting {
     }
 }
 
-/// Returns whether a value has the type of a key. A table must have the same keys.
+/// Returns whether a value has the type of a key. A table must have no other keys.
 fn fits(spec: &SettingSpec, value: &toml::Value) -> bool {
     match spec.kind {
         ValueKind::Text => value.is_str(),
@@ -129,20 +140,23 @@ fn fits(spec: &SettingSpec, value: &toml::Value) -> bool {
         ValueKind::Duration => value.as_str().is_some_and(|text| duration::parse(text).is_ok()),
         ValueKind::Size => value.as_str().is_some_and(|text| size::parse(text).is_ok()),
         ValueKind::TextList => value.as_array().is_some_and(|items| items.iter().all(toml::Value::is_str)),
-        ValueKind::Table(schema) => has_all_keys(schema, value),
+        ValueKind::Table(schema) => has_only_keys(schema, value),
         ValueKind::TableList(schema) => {
-            value.as_array().is_some_and(|items| items.iter().all(|item| has_all_keys(schema, item)))
+            let has_all = |item: &toml::Value| {
+                has_only_keys(schema, item)
+                    && item.as_table().is_some_and(|table| table.len() == schema.settings().count())
+            };
+            value.as_array().is_some_and(|items| items.iter().all(has_all))
         }
         ValueKind::Providers => false,
     }
 }
 
-/// Returns whether a value is a table with exactly the keys of a section.
-fn has_all_keys(schema: &SectionSchema, value: &toml::Value) -> bool {
-    value.as_table().is_some_and(|table| {
-        table.len() == schema.settings().count()
-            && schema.settings().all(|spec| table.get(spec.key).is_some_and(|value| fits(spec, value)))
-    })
+/// Returns whether a value is a table of keys of a section.
+fn has_only_keys(schema: &SectionSchema, value: &toml::Value) -> bool {
+    let is_known =
+        |(key, value): (&String, &toml::Value)| schema.setting(key).is_some_and(|spec| fits(spec, value));
+    value.as_table().is_some_and(|table| table.iter().all(is_known))
 }
 
 #[test]
