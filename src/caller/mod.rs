@@ -42,7 +42,7 @@ pub enum CallerIdentity {
     Known(Arc<Caller>),
 }
 
-/// A request whose client is to be identified.
+/// The parts of a request that identify its client.
 #[derive(Debug)]
 pub(crate) struct ClientRequest<'a> {
     /// The method.

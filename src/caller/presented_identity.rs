@@ -124,7 +124,7 @@ fn has_parameter(query: &Query, lists: &[&[&str]]) -> bool {
     lists.iter().flat_map(|list| list.iter()).any(|name| query.get(name).is_some())
 }
 
-/// Returns the value of `Authorization`. An empty value is none.
+/// Returns the value of `Authorization`. An empty value is ignored.
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, MalformedSignature> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else { return Ok(None) };

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// The time of the proxy in all tests.
 pub(super) const NOW: Timestamp = Timestamp::from_unix_s(1_702_743_657);
 
-/// A request as it was sent.
+/// A sent request.
 #[derive(Clone, Debug)]
 pub(super) struct TestRequest {
     pub(super) method: Method,

@@ -379,7 +379,7 @@ fn v1_urls_select_only_what_is_usually_presigned() {
     sent.key = crate::oss::Key::from_bytes(b"a".to_vec()).expect("a key");
     sent.query.push("acl", "");
     assert_eq!(error(sent.identify()), "url parameter");
-    // The URL of a key that begins with `?` is none of the bucket.
+    // The URL of a key that begins with `?` is not valid for the bucket.
     for query in ["response-content-type=a", "continuation-token=x", "versionId=v", "uploads"] {
         let mut sent = TestRequest::new("GET", &format!("?{query}"), "").signed(SignedForm::V1Url);
         assert_eq!(error(sent.identify()), "accepted", "{query}");

@@ -204,7 +204,7 @@ impl CanonicalForms {
         let iso = at.iso_basic();
         let alternative = match self.normal {
             Some(normal) => Some(string(&normal, date)),
-            // Some SDKs sign the HTTP date of `Date` as it is, others in the ISO form.
+            // Some SDKs sign the text of `Date`, others its ISO form.
             None if date != iso => Some(string(&self.declared, &iso)),
             None => None,
         };
