@@ -102,7 +102,52 @@ pub mod internals {
         };
     }
     pub mod caller {
+        use http::{HeaderMap, Method};
+
+        use crate::address::LocatedObject;
         pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
+        use crate::caller::{
+            CallerDirectory, CallerKey, CallerSettings, ClientRequest, DerivedKeys, IdentityContext,
+            IdentityKinds, identify,
+        };
+        use crate::oss::SigningProduct;
+        use crate::secret::Secret;
+        use crate::sign::SigningIdentity;
+        use crate::time::Timestamp;
+
+        /// Returns the access key id that the signature of a request proves, and removes the
+        /// signature. Each of `keys` belongs to a caller of its own.
+        pub fn proven_key_id(
+            method: &Method,
+            object: &mut LocatedObject,
+            headers: &mut HeaderMap,
+            keys: &[SigningIdentity<'_>],
+            now: Timestamp,
+        ) -> Option<String> {
+            let caller = |key: &SigningIdentity<'_>| CallerSettings {
+                name: key.id.to_owned(),
+                access: CallerAccess::Everything,
+                keys: vec![CallerKey { id: key.id.to_owned(), secret: Secret::from(key.secret.expose()) }],
+                is_open: false,
+            };
+            let request = ClientRequest {
+                method,
+                operation: object.operation,
+                bucket: object.bucket.as_ref(),
+                key: &object.key,
+                query: &mut object.query,
+                headers,
+            };
+            let context = IdentityContext {
+                directory: &CallerDirectory::new(Some(keys.iter().map(caller).collect())),
+                kinds: IdentityKinds { key: true },
+                product: SigningProduct::Oss,
+                keys: &DerivedKeys::default(),
+                now,
+            };
+            let identity = identify(request, context).ok()?;
+            identity.caller().map(|caller| caller.name.to_string())
+        }
     }
     pub mod config {
         use crate::config::ProxyConfig;
@@ -141,9 +186,22 @@ pub mod internals {
         };
     }
     pub mod sign {
+        use std::time::Duration;
+
+        use crate::oss::Query;
         pub use crate::sign::{
             SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime, v4,
         };
+
+        /// Returns the query of a request with a signature; `None` for a lifetime that OSS rejects.
+        pub fn presign(
+            key: &SigningKey,
+            request: &SignableRequest<'_>,
+            signing_time: &SigningTime,
+            lifetime: Duration,
+        ) -> Option<Query> {
+            key.presign(request, signing_time, lifetime).ok()
+        }
     }
     pub mod telemetry {
         pub use crate::telemetry::RequestCounts;

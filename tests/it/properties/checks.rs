@@ -30,10 +30,15 @@ fn directory() -> RoutingTable {
 fn find(uri: &Uri, host: &[u8]) -> Option<LocatedObject> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_bytes(host).ok()?);
+    locate(&Method::GET, uri, &headers)
+}
+
+/// Locates the object of a request to a listener with the domain `oss.example.test`.
+pub(crate) fn locate(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<LocatedObject> {
     let domains = ["oss.example.test".to_owned()];
     let entrance =
         ListenerNames { domains: &domains, scheme: UrlScheme::Http, unnamed: false, address: None };
-    LocatedObject::find(&Method::GET, uri, &headers, (entrance, &directory())).ok()
+    LocatedObject::find(method, uri, headers, (entrance, &directory())).ok()
 }
 
 /// A parsed host parses to the same host again, and a bucket in a host is its first label.

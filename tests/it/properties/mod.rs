@@ -1,6 +1,7 @@
 //! The checks of the fuzz targets, with generated inputs that resemble real ones.
 
 mod checks;
+mod signature_checks;
 
 use proptest::prelude::*;
 
@@ -55,5 +56,37 @@ proptest! {
     fn configurations(at in 0..TOML.len(), cut in 0..40_usize, text in "[ -~\n]{0,20}") {
         let end = (at + cut).min(TOML.len());
         checks::configuration(format!("{}{text}{}", &TOML[..at], &TOML[end..]).as_bytes());
+    }
+
+    #[test]
+    fn no_authorization_proves_a_caller_without_its_secret(
+        value in "(OSS (ak|team-a-1):[A-Za-z0-9+/=]{28}|OSS4-HMAC-SHA256 Credential=(ak|team-a-1)/20231216/[a-z-]{0,12}/oss/aliyun_v4_request(,|, )(AdditionalHeaders=[a-z;-]{0,9},)?Signature=[0-9a-f]{64})",
+        rest in "(\n[ -~]{0,20}){0,4}",
+    ) {
+        signature_checks::authorization(format!("\n{value}{rest}").as_bytes());
+    }
+
+    #[test]
+    fn no_query_proves_a_caller_without_its_secret(
+        value in "(OSSAccessKeyId=(ak|team-a-1)|Expires=[0-9]{9,11}|Signature=[A-Za-z0-9%]{28}|x-oss-[a-z-]{4,12}=[ -~]{0,20}|&){0,8}",
+        rest in "(\n[ -~]{0,20}){0,4}",
+    ) {
+        signature_checks::presigned(format!("\n{value}{rest}").as_bytes());
+    }
+
+    #[test]
+    fn no_bytes_prove_a_caller(data in prop::collection::vec(any::<u8>(), 0..200)) {
+        signature_checks::authorization(&data);
+        signature_checks::presigned(&data);
+    }
+
+    #[test]
+    fn a_signed_request_that_was_changed_is_rejected_or_means_the_same(
+        selector in any::<u8>(),
+        changes in prop::collection::vec(any::<[u8; 4]>(), 0..4),
+    ) {
+        let data = [&[signature_checks::CHANGES, selector][..], &changes.concat()].concat();
+        signature_checks::authorization(&data);
+        signature_checks::presigned(&data);
     }
 }
