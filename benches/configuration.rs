@@ -1,17 +1,19 @@
-//! Measures the time from a configuration to a proxy that can serve, by the number of routes:
-//! `cargo bench --bench configuration`.
+//! Measures the time from a configuration to a proxy that can serve, by the number of routes, and
+//! the time of a reload, by the number of callers: `cargo bench --bench configuration`.
 //!
 //! Prints milliseconds, the best of a few rounds; nothing is asserted. With other numbers of routes
-//! and credentials: `cargo bench --bench configuration -- 50000 2000`.
+//! and credentials: `cargo bench --bench configuration -- 50000 2000`. Only the callers, with other
+//! numbers: `cargo bench --bench configuration -- callers 50000`.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::app::{App, SystemEnv};
+use oss_signing_proxy::app::{App, DrainSignal, SystemEnv};
 use oss_signing_proxy::config::{ConfigFile, ProxyConfig, SettingLayer};
 use oss_signing_proxy::internals::config::{changes, effective_settings};
 use oss_signing_proxy::internals::credentials::{
@@ -22,12 +24,15 @@ use tokio::task::LocalSet;
 fn main() -> io::Result<()> {
     // Cargo adds a flag, which is skipped.
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let mut out = io::stdout().lock();
+    if std::env::args().any(|argument| argument == "callers") {
+        return print_callers(&mut out, &numbers);
+    }
     let sizes = match numbers[..] {
         [] => vec![(1_000, 10), (3_000, 10), (10_000, 10), (10_000, 5_000)],
         [routes] => vec![(routes, 10)],
         [routes, sources, ..] => vec![(routes, sources)],
     };
-    let mut out = io::stdout().lock();
     writeln!(
         out,
         "{:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} ms",
@@ -41,7 +46,64 @@ fn main() -> io::Result<()> {
         }
         writeln!(out)?;
     }
+    if numbers.is_empty() { print_callers(&mut out, &[1_000, 10_000]) } else { Ok(()) }
+}
+
+/// Prints the times of loading so many callers, and of a reload in which half of them have another
+/// secret.
+fn print_callers(out: &mut impl io::Write, numbers: &[usize]) -> io::Result<()> {
+    writeln!(out, "{:>8} {:>8} {:>8} ms", "callers", "load", "reload")?;
+    for &callers in numbers {
+        let texts = ["1", "2"].map(|half| text_of_callers(callers, half));
+        let (_, loading) = timed(|| load(&texts[0]));
+        let reloading = reload(texts);
+        let [loading, reloading] = [loading, reloading].map(|took| took.as_secs_f64() * 1e3);
+        writeln!(out, "{callers:>8} {loading:>8.1} {reloading:>8.1}")?;
+    }
     Ok(())
+}
+
+/// Serves the first text and reloads the second and the first in turn. Returns the least time.
+fn reload(texts: [String; 2]) -> Duration {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        let app = App::assemble(load(&texts[0]), Arc::new(SystemEnv)).await.expect("it can be used");
+        let reloaded = AtomicUsize::new(0);
+        let app = app.reloading(Arc::new(move || {
+            let number = reloaded.fetch_add(1, Ordering::Relaxed) + 1;
+            Ok(read(&texts[number % texts.len()])?)
+        }));
+        let (reloads, drain) = (app.reloads(), DrainSignal::new());
+        let serving = tokio::task::spawn_local(app.run(drain.clone()));
+        let mut least = Duration::MAX;
+        for _ in 0..ROUNDS {
+            let begun = Instant::now();
+            reloads.reload().await.expect("the configuration is valid");
+            least = least.min(begun.elapsed());
+        }
+        drain.leave();
+        serving.await.expect("no panic").expect("it served");
+        least
+    })
+}
+
+/// Returns a configuration with callers. The secrets of half of them end in `half`.
+fn text_of_callers(callers: usize, half: &str) -> String {
+    let mut text =
+        "[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\ncredentials = \"known\"\n\
+                    [credentials.known]\ntype = \"static\"\naccess_key_id = \"LTAI5tExample\"\n\
+                    access_key_secret = \"example-secret\"\n\
+                    [[listen]]\naddress = \"127.0.0.1:0\"\nidentify = [\"key\"]\n"
+            .to_owned();
+    for caller in 0..callers {
+        let last = if caller % 2 == 0 { "0" } else { half };
+        let _ = write!(
+            text,
+            "[[caller]]\nname = \"caller-{caller}\"\nallow = \"everything\"\n\
+             key = [{{ id = \"caller-{caller}-1\", secret = \"secret-of-a-caller-of-the-benchmark-{caller:06}{last}\" }}]\n"
+        );
+    }
+    text
 }
 
 /// Returns the times of the five steps of one round. They are reading the text, assembling the

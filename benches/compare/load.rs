@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::callers;
+
 /// A serialized request.
 pub(crate) struct Ask {
     head: Vec<u8>,
@@ -13,11 +15,22 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// Serializes a request without a signature.
     pub(crate) fn new(method: &str, bucket: &str, size: u64) -> Self {
+        Self::with_lines(method, bucket, size, "")
+    }
+
+    /// Serializes requests that are signed now, one for each of the first callers.
+    pub(crate) fn signed(method: &str, bucket: &str, size: u64, callers: usize) -> Vec<Self> {
+        let lines = |caller| callers::signature_lines(method, bucket, &format!("k/{size}"), caller);
+        (0..callers).map(|caller| Self::with_lines(method, bucket, size, &lines(caller))).collect()
+    }
+
+    fn with_lines(method: &str, bucket: &str, size: u64, lines: &str) -> Self {
         let body_bytes = if method == "PUT" { size } else { 0 };
         let length = if method == "PUT" { format!("Content-Length: {size}\r\n") } else { String::new() };
         let head = format!(
-            "{method} /{bucket}/k/{size} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n{length}\r\n"
+            "{method} /{bucket}/k/{size} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n{length}{lines}\r\n"
         );
         let mut head = head.into_bytes();
         // A small body is sent together with the head.
@@ -106,13 +119,13 @@ impl Seen {
 }
 
 /// Runs the clients for `seconds`. Each sends its next request after the previous response, or,
-/// with a total `rate`, when it is due.
-pub(crate) fn drive(to: SocketAddr, ask: &Ask, clients: usize, seconds: f64, rate: Option<f64>) -> Seen {
+/// with a total `rate`, when it is due. The requests are spread over the clients.
+pub(crate) fn drive(to: SocketAddr, asks: &[Ask], clients: usize, seconds: f64, rate: Option<f64>) -> Seen {
     let connected: Vec<Client> = (0..clients)
-        .map(|_| {
+        .map(|index| {
             let mut client = Client::connect(to).expect("connected");
             // The first request also opens the upstream connection.
-            client.send(ask).and_then(|()| client.answer()).expect("an answer");
+            client.send(&asks[index % asks.len()]).and_then(|()| client.answer()).expect("an answer");
             client
         })
         .collect();
@@ -123,7 +136,9 @@ pub(crate) fn drive(to: SocketAddr, ask: &Ask, clients: usize, seconds: f64, rat
             .into_iter()
             .enumerate()
             .map(|(index, client)| {
-                scope.spawn(move || one(client, ask, (begun, until), rate.map(|rate| (index, clients, rate))))
+                let asks = asks.iter().cycle().skip(index).step_by(clients);
+                scope
+                    .spawn(move || one(client, asks, (begun, until), rate.map(|rate| (index, clients, rate))))
             })
             .collect();
         started.into_iter().map(|client| client.join().expect("a client")).collect()
@@ -134,14 +149,14 @@ pub(crate) fn drive(to: SocketAddr, ask: &Ask, clients: usize, seconds: f64, rat
     Seen { requests: latencies_us.len() as u64, seconds, latencies_us }
 }
 
-fn one(
+fn one<'a>(
     mut client: Client,
-    ask: &Ask,
+    asks: impl Iterator<Item = &'a Ask>,
     (begun, until): (Instant, Instant),
     rate: Option<(usize, usize, f64)>,
 ) -> Vec<u32> {
     let mut latencies = Vec::new();
-    for turn in 0_u32.. {
+    for (turn, ask) in (0_u32..).zip(asks) {
         let due = match rate {
             None => Instant::now(),
             Some((index, clients, rate)) => {

@@ -8,6 +8,7 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod callers;
 mod floor;
 mod load;
 mod origin;
@@ -91,15 +92,16 @@ fn run(options: &Options, folder: &Path) {
     let origin = Origin::start(folder);
     process::describe();
     let subjects = Subject::all(folder, &origin, &options.proxy, options.base.as_deref());
-    println!("\n{:8} {:>10} {:>12}", "", "ready ms", "RSS idle MiB");
+    println!("\n{:13} {:>10} {:>12}", "", "ready ms", "RSS idle MiB");
     for subject in &subjects {
         println!(
-            "{:8} {:10.0} {:12.1}",
+            "{:13} {:10.0} {:12.1}",
             subject.name,
             subject.ready_ms,
             subject.process.rss_kib() as f64 / 1024.0
         );
     }
+    print_memory_per_caller(&subjects);
     let mut table = Table::default();
     for scenario in &chosen {
         for round in 0..options.rounds.min(scenario.rounds_max) {
@@ -112,5 +114,15 @@ fn run(options: &Options, folder: &Path) {
             }
         }
         table.print(scenario);
+    }
+}
+
+/// Prints the memory of a caller: the difference between the subjects with many and with one,
+/// divided by their number.
+fn print_memory_per_caller(subjects: &[Subject]) {
+    let named = |name: &str| subjects.iter().find(|subject| subject.name == name);
+    if let (Some(many), Some(one)) = (named("verifying-10k"), named("verifying")) {
+        let grown = many.process.rss_kib().saturating_sub(one.process.rss_kib()) as f64;
+        println!("{:.2} KiB RSS/caller, bar 2 KiB", grown / many.callers as f64);
     }
 }

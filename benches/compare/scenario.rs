@@ -91,8 +91,7 @@ impl Scenario {
 
     /// Runs the scenario once. `None` if it does not apply to this subject.
     pub(crate) fn run(&self, subject: &Subject, origin: &Origin, seconds: f64) -> Option<Measured> {
-        // The cost of logging is measured in one scenario only.
-        if subject.name == "logging" && self.name != "get-1k-plain" {
+        if !subject.takes_part_in(&self.name) {
             return None;
         }
         let is_ours = subject.is_ours();
@@ -101,7 +100,8 @@ impl Scenario {
         let before = subject.process.cpu_ns();
         Some(match self.kind {
             Kind::Closed { method, size } => {
-                let seen = drive(to, &Ask::new(method, bucket, size), CLIENTS, seconds, None);
+                let asks = subject.requests(method, bucket, size);
+                let seen = drive(to, &asks, CLIENTS, seconds, None);
                 let cpu = subject.process.cpu_ns() - before;
                 Measured {
                     cost: cpu as f64 / 1e3 / (seen.requests + CLIENTS as u64) as f64,
@@ -113,7 +113,8 @@ impl Scenario {
                 }
             }
             Kind::Rate { per_second } => {
-                let seen = drive(to, &Ask::new("GET", bucket, 1024), CLIENTS, seconds, Some(per_second));
+                let asks = subject.requests("GET", bucket, 1024);
+                let seen = drive(to, &asks, CLIENTS, seconds, Some(per_second));
                 let cpu = subject.process.cpu_ns() - before;
                 Measured {
                     cost: seen.percentile_us(99.0),

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::callers;
+use super::load::Ask;
 use super::origin::Origin;
 use super::process::Process;
 
@@ -19,6 +21,8 @@ pub(crate) struct Subject {
     /// The address that serves the TLS origin.
     pub(crate) tls: SocketAddr,
     pub(crate) ready_ms: f64,
+    /// The number of configured callers; 0 if any client is served.
+    pub(crate) callers: usize,
 }
 
 const NGINX: &str = r#"
@@ -65,6 +69,7 @@ backend tls
 const PROXY: &str = r#"
 [[listen]]
 address = "{plain}"
+{identify}
 [admin]
 address = "off"
 [upstream]
@@ -79,19 +84,39 @@ endpoint = "https://{tls_origin}"
 idle = "600s"
 [log]
 access = {access}
+{callers}
 "#;
 
 impl Subject {
     /// Starts all subjects and waits until they are ready. `base` is another build of the proxy.
     pub(crate) fn all(folder: &Path, origin: &Origin, proxy: &Path, base: Option<&Path>) -> Vec<Self> {
-        let names = ["nginx", "haproxy", "floor", "proxy", "logging"];
+        let names = ["nginx", "haproxy", "floor", "proxy", "logging", "verifying", "verifying-10k"];
         let subjects = names.into_iter().map(|name| Self::start(name, folder, origin, proxy));
         subjects.chain(base.map(|base| Self::start("base", folder, origin, base))).collect()
     }
 
     /// Returns whether this is the proxy, in any build or configuration.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.name, "proxy" | "logging" | "base")
+        matches!(self.name, "proxy" | "logging" | "verifying" | "verifying-10k" | "base")
+    }
+
+    /// Returns whether a scenario applies. Logging and verification cost the same in each, so they
+    /// are measured in few.
+    pub(crate) fn takes_part_in(&self, scenario: &str) -> bool {
+        match self.name {
+            "logging" => scenario == "get-1k-plain",
+            "verifying" | "verifying-10k" => matches!(scenario, "get-1k-plain" | "put-1k-plain"),
+            _ => true,
+        }
+    }
+
+    /// Returns the requests of one run. A subject with callers gets requests that are signed with
+    /// the keys of its callers.
+    pub(crate) fn requests(&self, method: &str, bucket: &str, size: u64) -> Vec<Ask> {
+        match self.callers.min(ACTIVE_CALLERS_MAX) {
+            0 => vec![Ask::new(method, bucket, size)],
+            active => Ask::signed(method, bucket, size, active),
+        }
     }
 
     fn start(name: &'static str, folder: &Path, origin: &Origin, proxy: &Path) -> Self {
@@ -101,6 +126,11 @@ impl Subject {
             "haproxy" => HAPROXY,
             "floor" => "",
             _ => PROXY,
+        };
+        let callers = match name {
+            "verifying" => 1,
+            "verifying-10k" => 10_000,
+            _ => 0,
         };
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let mut text = template.to_owned();
@@ -113,6 +143,8 @@ impl Subject {
             ("plain", plain.to_string()),
             ("tls", tls.to_string()),
             ("access", (name == "logging").to_string()),
+            ("identify", if callers > 0 { "identify = [\"key\"]" } else { "" }.to_owned()),
+            ("callers", callers::sections(callers)),
         ] {
             text = text.replace(&format!("{{{key}}}"), &value);
         }
@@ -149,7 +181,7 @@ impl Subject {
             std::thread::sleep(Duration::from_micros(500));
         }
         let ready_ms = begun.elapsed().as_secs_f64() * 1e3;
-        Self { name, process, plain, tls, ready_ms }
+        Self { name, process, plain, tls, ready_ms, callers }
     }
 }
 
@@ -162,3 +194,6 @@ fn command(program: &str, arguments: &[&std::ffi::OsStr]) -> Command {
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
 }
+
+/// The maximum number of callers that send requests in a run.
+const ACTIVE_CALLERS_MAX: usize = 1000;

@@ -8,6 +8,24 @@ use super::scenario::{Measured, Scenario};
 #[derive(Default)]
 pub(crate) struct Table(BTreeMap<String, Vec<(&'static str, Vec<Measured>)>>);
 
+/// The subject that another one is compared with, besides nginx.
+struct ReferenceSubject {
+    name: &'static str,
+    /// The highest acceptable ratio to it, if there is a goal.
+    bar: Option<f64>,
+}
+
+impl ReferenceSubject {
+    fn find(subject: &str) -> Option<Self> {
+        match subject {
+            "proxy" => Some(Self { name: "base", bar: None }),
+            "verifying" => Some(Self { name: "proxy", bar: Some(1.15) }),
+            "verifying-10k" => Some(Self { name: "verifying", bar: Some(1.03) }),
+            _ => None,
+        }
+    }
+}
+
 impl Table {
     pub(crate) fn add(&mut self, scenario: &Scenario, subject: &'static str, measured: Measured) {
         let rows = self.0.entry(scenario.name.clone()).or_default();
@@ -23,15 +41,16 @@ impl Table {
         let Some(rows) = self.0.get(&scenario.name) else { return };
         let rounds_of =
             |wanted: &str| rows.iter().find(|(name, _)| *name == wanted).map(|(_, rounds)| rounds);
-        let (beside, base) = (rounds_of("nginx"), rounds_of("base"));
+        let beside = rounds_of("nginx");
         let bar = scenario.bar.map_or_else(String::new, |bar| format!(", bar {bar:.2}"));
         println!("\n{} ({}{bar})", scenario.name, scenario.unit);
         for (name, rounds) in rows {
             let costs: Vec<f64> = rounds.iter().map(|one| one.cost).collect();
-            let mut line = format!("  {name:8} {:9.1}", median(&costs));
+            let mut line = format!("  {name:13} {:9.1}", median(&costs));
             line.push_str(&ratio(rounds, beside, ""));
-            if *name == "proxy" {
-                line.push_str(&ratio(rounds, base, " to base"));
+            if let Some(ReferenceSubject { name, bar }) = ReferenceSubject::find(name) {
+                let bar = bar.map_or_else(String::new, |bar| format!(", bar {bar:.2}"));
+                line.push_str(&ratio(rounds, rounds_of(name), &format!(" to {name}{bar}")));
             }
             for (index, (unit, _)) in rounds[0].rest.iter().enumerate() {
                 let values: Vec<f64> = rounds.iter().map(|one| one.rest[index].1).collect();
