@@ -128,8 +128,10 @@ pub mod internals {
                 name: key.id.to_owned(),
                 access: CallerAccess::Everything,
                 keys: vec![CallerKey { id: key.id.to_owned(), secret: Secret::from(key.secret.expose()) }],
+                token: None,
                 is_open: false,
             };
+            let callers: Vec<CallerSettings> = keys.iter().map(caller).collect();
             let request = ClientRequest {
                 method,
                 operation: object.operation,
@@ -139,8 +141,8 @@ pub mod internals {
                 headers,
             };
             let context = IdentityContext {
-                directory: &CallerDirectory::new(Some(keys.iter().map(caller).collect())),
-                kinds: IdentityKinds { key: true },
+                directory: &CallerDirectory::new(Some(&callers)),
+                kinds: IdentityKinds { key: true, token: false },
                 product: SigningProduct::Oss,
                 keys: &DerivedKeys::default(),
                 now,

@@ -301,7 +301,7 @@ const REQUESTS: [&str; 6] = [
     "PUT /bucket-a/key?partNumber=1&uploadId=0004B9\nhost: 127.0.0.1\ncontent-length: 5",
     "POST /bucket-a/key?uploads\nhost: 127.0.0.1\nx-oss-storage-class: IA",
     "HEAD /key?versionId=v1\nhost: bucket-a.oss.example.test",
-    "GET /bucket-a/?list-type=2&prefix=a%2F&continuation-token=CgJ\nhost: 127.0.0.1",
+    "GET /bucket-a/?list-type=2&prefix=a%2F&start-after=b\nhost: 127.0.0.1",
 ];
 
 /// Texts that changes insert.
