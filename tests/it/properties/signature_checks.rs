@@ -107,7 +107,10 @@ impl UnprovenRequest {
             if !headers.contains_key(header::DATE) {
                 headers.entry("x-oss-date").or_insert(date);
             }
-            headers.entry("x-oss-content-sha256").or_insert(HeaderValue::from_static("UNSIGNED-PAYLOAD"));
+            // V1 signs every `x-oss-` header, and sends none for the payload.
+            if value.starts_with(b"OSS4") {
+                headers.entry("x-oss-content-sha256").or_insert(HeaderValue::from_static("UNSIGNED-PAYLOAD"));
+            }
         }
         headers.entry(header::HOST).or_insert(HeaderValue::from_static("127.0.0.1"));
         Self { request: ReceivedRequest { method, uri, headers }, now }
