@@ -47,7 +47,7 @@ pub(crate) struct ConsoleView {
     sources: Vec<Arc<CredentialSource>>,
     routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
-    effective_settings: Vec<EffectiveSetting>,
+    effective_settings: Arc<[EffectiveSetting]>,
 }
 
 /// An admin listener with its thread. Dropping it stops both.
@@ -67,7 +67,7 @@ impl ConsoleView {
             sources: each(&built.sources).map(|(_, source)| Arc::clone(source)).collect(),
             routes: built.routes.clone(),
             certificates: built.certificates.clone(),
-            effective_settings: built.effective_settings.clone(),
+            effective_settings: Arc::clone(&built.effective_settings),
         }
     }
 }

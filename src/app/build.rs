@@ -68,7 +68,7 @@ pub(crate) struct BuiltApp {
     pub(crate) admin: Option<AdminListener>,
     pub(crate) log: telemetry::LogSettings,
     pub(crate) drain_delay: Duration,
-    pub(crate) effective_settings: Vec<EffectiveSetting>,
+    pub(crate) effective_settings: Arc<[EffectiveSetting]>,
     pub(crate) routes: Vec<admin::AdminRoute>,
     pub(crate) certificates: Vec<ListenerCertificate>,
     specs: Vec<NamedSpec>,
@@ -170,7 +170,7 @@ impl AppBuilder {
             admin: draft.admin,
             log,
             drain_delay: timeouts.drain_delay,
-            effective_settings,
+            effective_settings: effective_settings.into(),
             routes,
             specs: Vec::new(),
         })
