@@ -14,7 +14,7 @@ pub struct ResolvedEndpoint {
     /// The name or address of the server, without port; the TLS server name.
     pub(crate) name: String,
     /// The value of the Host header.
-    pub(crate) host: String,
+    pub host: String,
     /// The host and port to connect to.
     pub(crate) dial: (String, u16),
     /// True if `dial` is an OSS name, which must not resolve to this machine.

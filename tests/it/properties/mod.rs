@@ -30,7 +30,7 @@ proptest! {
     }
 
     #[test]
-    fn targets(data in "(http://[a-z0-9.:-]{0,20})?/[a-z0-9-]{0,20}/([ -~]|%[0-9A-Fa-f]{2}){0,60}") {
+    fn targets(data in "(http://([a-z0-9.:-]{0,20}|[a-z0-9-]{3,9}[.]oss-cn-(beijing|hangzhou|szfinance)[.]aliyuncs[.]com))?/[a-z0-9-]{0,20}/([ -~]|%[0-9A-Fa-f]{2}){0,60}") {
         checks::target(data.as_bytes());
     }
 
