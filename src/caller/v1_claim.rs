@@ -85,11 +85,13 @@ fn signature(text: &str) -> Option<[u8; 20]> {
 /// middleman could have added them.
 fn reject_unsigned(query: &Query, own: &[&str]) -> Result<(), IdentityError> {
     let is_known = |name: &[u8], known: &[&str]| known.iter().any(|known| known.as_bytes() == name);
+    let is_unsigned = |param: &&QueryParameter| {
+        let name = &param.name;
+        !v1::is_signed_parameter(name) && !is_known(name, own) && !is_known(name, UNSIGNED)
+    };
     // guard: unsigned-parameters
-    for QueryParameter { name, .. } in query.params() {
-        if !v1::is_signed_parameter(name) && !is_known(name, own) && !is_known(name, UNSIGNED) {
-            return Err(IdentityError::UnsignedParameter(String::from_utf8_lossy(name).into_owned()));
-        }
+    if let Some(param) = query.params().iter().find(is_unsigned) {
+        return Err(IdentityError::UnsignedParameter(String::from_utf8_lossy(&param.name).into_owned()));
     }
     Ok(())
 }

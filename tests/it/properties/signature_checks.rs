@@ -220,7 +220,7 @@ fn changed(mut text: Vec<u8>, changes: &[u8]) -> Vec<u8> {
             2 => text.insert(at, value),
             3 => drop(text.splice(at..at, INSERTED[usize::from(value) % INSERTED.len()].bytes())),
             4 => drop(text.drain(start..end)),
-            5 => {
+            5 if text.len() <= REPEATED_TEXT_MAX => {
                 let line = text[start..end].to_vec();
                 drop(text.splice(end..end, line));
             }
@@ -358,3 +358,5 @@ const NOW: Timestamp = Timestamp::from_unix_s(1_702_743_657);
 const TIMES: std::ops::Range<i64> = 0..4_000_000_000;
 /// The maximum number of changes of a request.
 const CHANGES_MAX: usize = 32;
+/// The maximum length of a text whose lines are repeated. A line can double the text.
+const REPEATED_TEXT_MAX: usize = 16 * 1024;
