@@ -269,4 +269,4 @@ const EMPTY: HeaderValue = HeaderValue::from_static("");
 pub(crate) const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-oss-security-token");
 
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;

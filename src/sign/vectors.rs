@@ -11,46 +11,54 @@ use crate::oss::{Bucket, Key, Query, SigningProduct};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
+/// The published signatures.
 #[derive(Deserialize)]
-struct File {
-    vectors: Vec<Vector>,
+pub(crate) struct VectorFile {
+    pub(crate) vectors: Vec<SignatureVector>,
 }
 
 #[derive(Deserialize)]
-struct Vector {
-    id: String,
-    version: String,
-    kind: String,
-    method: String,
-    bucket: Option<String>,
-    key: Option<String>,
-    query: Vec<(String, Option<String>)>,
-    headers: Vec<(String, String)>,
+pub(crate) struct SignatureVector {
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) method: String,
+    pub(crate) bucket: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) query: Vec<(String, Option<String>)>,
+    pub(crate) headers: Vec<(String, String)>,
     #[serde(default)]
-    signer_headers: Vec<(String, String)>,
-    access_key_id: String,
-    access_key_secret: String,
-    region: Option<String>,
-    product: Option<String>,
-    timestamp: Option<String>,
-    additional_headers: Vec<String>,
-    additional_headers_effective: Option<Vec<String>>,
+    pub(crate) signer_headers: Vec<(String, String)>,
+    pub(crate) access_key_id: String,
+    pub(crate) access_key_secret: String,
+    pub(crate) region: Option<String>,
+    pub(crate) product: Option<String>,
+    pub(crate) timestamp: Option<String>,
+    pub(crate) additional_headers: Vec<String>,
+    pub(crate) additional_headers_effective: Option<Vec<String>>,
     #[serde(default)]
-    security_token: Option<String>,
+    pub(crate) security_token: Option<String>,
     #[serde(default)]
-    expires: Option<i64>,
-    expected: Expected,
+    pub(crate) expires: Option<i64>,
+    pub(crate) expected: ExpectedSignature,
 }
 
 #[derive(Deserialize)]
-struct Expected {
-    canonical_request: Option<String>,
-    string_to_sign: Option<String>,
-    signature: Option<String>,
-    authorization: Option<String>,
-    signed_query: Option<String>,
-    url: Option<String>,
-    url_go_v1: Option<String>,
+pub(crate) struct ExpectedSignature {
+    pub(crate) canonical_request: Option<String>,
+    pub(crate) string_to_sign: Option<String>,
+    pub(crate) signature: Option<String>,
+    pub(crate) authorization: Option<String>,
+    pub(crate) signed_query: Option<String>,
+    pub(crate) url: Option<String>,
+    pub(crate) url_go_v1: Option<String>,
+}
+
+impl VectorFile {
+    /// Reads the fixture.
+    pub(crate) fn read() -> Self {
+        serde_json::from_str(include_str!("../../tests/vectors/signing.json")).expect("the fixture")
+    }
 }
 
 /// The parts that a [`SignableRequest`] borrows.
@@ -63,7 +71,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(vector: &Vector) -> Self {
+    fn new(vector: &SignatureVector) -> Self {
         let mut text = String::new();
         for (name, value) in &vector.query {
             text.push('&');
@@ -93,14 +101,12 @@ impl Parts {
     }
 }
 
-fn vectors(version: &str, kind: &str) -> Vec<Vector> {
-    let file: File =
-        serde_json::from_str(include_str!("../../tests/vectors/signing.json")).expect("the fixture");
-    file.vectors.into_iter().filter(|v| v.version == version && v.kind == kind).collect()
+fn vectors(version: &str, kind: &str) -> Vec<SignatureVector> {
+    VectorFile::read().vectors.into_iter().filter(|v| v.version == version && v.kind == kind).collect()
 }
 
 /// Compares one stage, if the source asserts it.
-fn stage(vector: &Vector, name: &str, ours: &str, theirs: Option<&String>) {
+fn stage(vector: &SignatureVector, name: &str, ours: &str, theirs: Option<&String>) {
     if let Some(theirs) = theirs {
         assert_eq!(ours, theirs, "{}: {name}", vector.id);
     }
@@ -131,7 +137,7 @@ fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
     }
 }
 
-fn day_key(vector: &Vector) -> v4::DayKey {
+fn day_key(vector: &SignatureVector) -> v4::DayKey {
     let product = match vector.product.as_deref() {
         Some("oss-cloudbox") => SigningProduct::CloudBox,
         _ => SigningProduct::Oss,
@@ -147,7 +153,7 @@ fn day_key(vector: &Vector) -> v4::DayKey {
 
 /// Returns the effective additional headers: lower case, sorted, unique, present, and not signed
 /// anyway.
-fn effective(vector: &Vector, headers: &HeaderMap) -> Vec<String> {
+fn effective(vector: &SignatureVector, headers: &HeaderMap) -> Vec<String> {
     let mut names: Vec<String> =
         vector.additional_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
     names.sort();
@@ -177,11 +183,11 @@ fn every_published_v1_header_signature_is_reproduced_stage_by_stage() {
 
 /// Asserts that the query has the published signature, and exactly the parameters of a published
 /// URL if there is one.
-fn check_query(vector: &Vector, ours: &Query, signature: &str) {
+fn check_query(vector: &SignatureVector, ours: &Query, signature: &str) {
     let value = ours.get(signature).and_then(|param| param.value.clone()).expect("a signature");
     let value = String::from_utf8(value).expect("text");
     stage(vector, "signature", &value, vector.expected.signature.as_ref());
-    let Expected { signed_query, url, url_go_v1, .. } = &vector.expected;
+    let ExpectedSignature { signed_query, url, url_go_v1, .. } = &vector.expected;
     let urls =
         [url, url_go_v1].into_iter().flatten().filter_map(|url| url.split_once('?')).map(|(_, query)| query);
     for published in signed_query.as_deref().into_iter().chain(urls) {
