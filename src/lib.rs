@@ -1,6 +1,6 @@
-//! A signing reverse proxy for Alibaba Cloud OSS. Clients send unsigned HTTP requests. The proxy
-//! determines bucket and key, obtains credentials, signs each request, forwards it to OSS and
-//! streams the response back.
+//! A signing reverse proxy for Alibaba Cloud OSS. Clients send unsigned HTTP requests, or sign them
+//! with keys that are valid only at the proxy. The proxy determines bucket, key and caller, obtains
+//! credentials, signs each request, forwards it to OSS and streams the response back.
 //!
 //! ```text
 //!                                main.rs
@@ -20,10 +20,11 @@
 //!      ├─────► transport ◄────┤                            │          upstream HTTP
 //!  ════╪══════════════════════╪════════════════════════════╪════  IO above · pure below (no tokio, clock, env, fs)
 //!      ├──────► address ◄─────┤                            │          resolved endpoint
-//!      ├──────► sign          │                            │          signatures
 //!      ├──────► policy        │                            │          access policy
 //!      │          ▼           │                            │
 //!      ├──────► caller        │                            │          client identity
+//!      │          ▼           │                            │
+//!      ├──────► sign          │                            │          signatures
 //!      ▼                      ▼                            ▼
 //!     oss          time          secret          histogram            types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```

@@ -26,7 +26,8 @@ impl<'a> PresentedIdentity<'a> {
     /// a signature may name OSS or `product`.
     ///
     /// # Errors
-    /// [`IdentityError::Malformed`] and [`IdentityError::UrlParameter`].
+    /// [`IdentityError::Malformed`], [`IdentityError::UnsignedParameter`] and
+    /// [`IdentityError::UrlParameter`].
     pub(super) fn find(
         request: &SignableRequest<'a>,
         product: SigningProduct,
