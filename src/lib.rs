@@ -129,8 +129,7 @@ pub mod internals {
                 name: key.id.to_owned(),
                 access: CallerAccess::Everything,
                 keys: vec![CallerKey { id: key.id.to_owned(), secret: Secret::from(key.secret.expose()) }],
-                token: None,
-                is_open: false,
+                ..CallerSettings::default()
             };
             let callers: Vec<CallerSettings> = keys.iter().map(caller).collect();
             let request = ClientRequest {

@@ -3,7 +3,7 @@
 use crate::secret::Secret;
 
 /// A caller as configured.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CallerSettings {
     /// The name in the log, in metrics and in routes; unique.
     pub(crate) name: String,

@@ -170,8 +170,8 @@ pub(super) fn directory(has_open: bool) -> CallerDirectory {
         name: name.to_owned(),
         access: CallerAccess::Everything,
         keys,
-        token: None,
         is_open,
+        ..CallerSettings::default()
     };
     let with_token =
         CallerSettings { token: Some(Secret::from(TOKEN)), ..caller("three", Vec::new(), false) };

@@ -125,8 +125,7 @@ fn directory(vector: &SignatureVector) -> CallerDirectory {
         name: "a".to_owned(),
         access: CallerAccess::Everything,
         keys: vec![key],
-        token: None,
-        is_open: false,
+        ..CallerSettings::default()
     };
     CallerDirectory::new(Some(&[caller]))
 }

@@ -76,14 +76,16 @@ pub(super) fn read(
     let mut has_open = false;
     let mut has_revoked_open = false;
     for (index, section) in sections.iter().enumerate() {
-        let DescribedCaller { name, is_revoked, access, keys, token, is_open } =
-            reader.caller(section, index, report);
+        let DescribedCaller { settings, is_revoked } = reader.caller(section, index, report);
         if is_revoked {
-            has_revoked_open |= is_open;
+            has_revoked_open |= settings.is_open;
             continue;
         }
-        has_open |= is_open;
-        callers.extend(name.map(|name| CallerSettings { name, access, keys, token, is_open }));
+        has_open |= settings.is_open;
+        // A missing or invalid name has been reported.
+        if !settings.name.is_empty() {
+            callers.push(settings);
+        }
     }
     reader.revoked.warn_of_unmatched(report);
     let clients = match (has_open, has_revoked_open) {
@@ -115,13 +117,9 @@ impl CallerSections {
 
 /// A `[[caller]]` section as read.
 struct DescribedCaller {
-    /// `None` if the name is missing or invalid, which has been reported.
-    name: Option<String>,
+    /// The settings. The name is empty if it is missing or invalid, which has been reported.
+    settings: CallerSettings,
     is_revoked: bool,
-    access: CallerAccess,
-    keys: Vec<CallerKey>,
-    token: Option<Secret>,
-    is_open: bool,
 }
 
 /// Reads callers, and compares each with those before it.
@@ -191,8 +189,10 @@ impl CallerReader<'_> {
             }
             keys.push(key);
         }
+        let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
-        DescribedCaller { name, is_revoked, access, keys, token, is_open }
+        let settings = CallerSettings { name, access, keys, token, is_open };
+        DescribedCaller { settings, is_revoked }
     }
 
     fn name(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
