@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "secret",
             "address",
             "sign",
+            "sealing",
             "caller",
             "policy",
             "transport",
