@@ -22,6 +22,7 @@ mod provider_settings;
 mod roles;
 mod route;
 mod schema;
+mod sealed_secrets;
 mod section;
 mod settings;
 mod size;

@@ -20,6 +20,7 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         ),
         section("listen", ValueKind::TableList(&LISTEN)),
         section("caller", ValueKind::TableList(&CALLER)),
+        section("sealing", ValueKind::Table(&SEALING)),
         section("admin", ValueKind::Table(&ADMIN)),
         section("upstream", ValueKind::Table(&UPSTREAM)),
         section("route", ValueKind::TableList(&ROUTE)),
@@ -124,7 +125,7 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "token",
             "none",
-            "its bearer token, by reference: at least 27 random characters",
+            "its bearer token, by reference or sealed: at least 27 random characters",
         ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
@@ -149,9 +150,20 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "secret",
             "required",
-            "the access key secret, by reference: at least 27 random characters",
+            "the access key secret, by reference or sealed: at least 27 random characters",
         ),
     ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const SEALING: SectionSchema = SectionSchema {
+    name: "[sealing]",
+    groups: &[&[SettingSpec::new(
+        "master",
+        ValueKind::TextList,
+        DefaultValue::Described("none"),
+        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
+    )]],
     ..SectionSchema::EMPTY
 };
 
@@ -362,11 +374,12 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 24] = [
+const SECTIONS: [&SectionSchema; 25] = [
     &LISTEN,
     &TLS,
     &CALLER,
     &CALLER_KEY,
+    &SEALING,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

@@ -11,6 +11,7 @@ mod listen;
 mod many;
 mod reference;
 mod route;
+mod sealing;
 mod settings;
 mod tool_routes;
 mod upstream;
