@@ -7,6 +7,7 @@ mod derived_keys;
 mod directory;
 mod identity_context;
 mod identity_error;
+mod limits;
 mod presented_identity;
 mod settings;
 mod signature_claim;
@@ -25,6 +26,7 @@ pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub(crate) use limits::CallerLimits;
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
 

@@ -126,6 +126,12 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "none",
             "its bearer token, by reference: at least 27 random characters",
         ),
+        SettingSpec::new(
+            "limits",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("`caller` of `[limits]`"),
+            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+        ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
             "open",
@@ -150,6 +156,37 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
             "secret",
             "required",
             "the access key secret, by reference: at least 27 random characters",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
+    name: "limits of [[caller]]",
+    groups: &[&[
+        SettingSpec::new(
+            "requests",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests in flight of a caller, in all workers. Further requests wait for up to `queue`, and then get 503",
+        ),
+        SettingSpec::new(
+            "rate",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests per second of a caller, likewise",
+        ),
+        SettingSpec::new(
+            "upload",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of request bodies per second, of all requests of a caller together, such as `\"10MiB\"`; faster ones are slowed down",
+        ),
+        SettingSpec::new(
+            "download",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of response bodies per second, likewise",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -276,6 +313,12 @@ pub(super) const LIMITS: SectionSchema = SectionSchema {
             "the size of a request head in HTTP/1.1 form; a larger one gets 431",
         ),
         SettingSpec::size("body", "5GiB", "the size of a request body; a larger one gets 400"),
+        SettingSpec::new(
+            "caller",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("none"),
+            "the limits of each caller that does not set its own",
+        ),
         SettingSpec::number(
             "upstream_connections",
             256,
@@ -305,7 +348,11 @@ pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
             "until the response from OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
         ),
         SettingSpec::duration("stall", "60s", "how long either side may be idle during a body"),
-        SettingSpec::duration("queue", "5s", "how long a request waits for a connection to OSS"),
+        SettingSpec::duration(
+            "queue",
+            "5s",
+            "how long a request waits for a connection to OSS, and before that for the limits of its caller",
+        ),
         SettingSpec::duration("idle", "50s", "how long an idle connection is kept open"),
         SettingSpec::duration("drain", "25s", "how long requests in flight may run after TERM"),
         SettingSpec::duration(
@@ -362,11 +409,12 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 24] = [
+const SECTIONS: &[&SectionSchema] = &[
     &LISTEN,
     &TLS,
     &CALLER,
     &CALLER_KEY,
+    &CALLER_LIMITS,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,
