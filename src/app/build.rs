@@ -339,6 +339,7 @@ pub(crate) fn try_start(
     StartError::join(problems)?;
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
+        tell_upstream: settings.tell_upstream,
         source: sources.get(&settings.credentials).map(Arc::clone),
         trust,
     });
@@ -503,7 +504,12 @@ fn signers(
             None if anonymous.contains(name) => None,
             None => return Err(StartError::NoSource(name.to_owned())),
         };
-        signers.push(UpstreamSigning { signature: settings.signature, source, trust });
+        signers.push(UpstreamSigning {
+            signature: settings.signature,
+            tell_upstream: settings.tell_upstream,
+            source,
+            trust,
+        });
     }
     Ok(signers)
 }

@@ -11,6 +11,7 @@ mod limits;
 mod presented_identity;
 mod settings;
 mod signature_claim;
+mod user_agent;
 mod v1_claim;
 mod v4_claim;
 mod verification;
@@ -29,6 +30,7 @@ pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub(crate) use limits::CallerLimits;
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use user_agent::name_in_user_agent;
 
 use presented_identity::PresentedIdentity;
 

@@ -252,6 +252,11 @@ pub(super) const UPSTREAM: SectionSchema = SectionSchema {
             "CA certificates to trust instead of the host's. This file is watched for changes; the host's are read again by each reload",
         )
         .with_flag(FlagSetting::CaFile),
+        SettingSpec::boolean(
+            "tell_upstream",
+            false,
+            "name the caller in the `User-Agent` of requests to OSS, as `caller/NAME`. OSS writes it to its access log. Such words of the client are removed",
+        ),
         SettingSpec::text("credentials", "default", "the `[credentials.NAME]` that signs"),
     ]],
     ..SectionSchema::EMPTY
@@ -287,7 +292,7 @@ pub(super) const ROUTE: SectionSchema = SectionSchema {
         SettingSpec::optional_text("connect", "likewise", "as in `[upstream]`"),
         SettingSpec::optional_text("credentials", "`[upstream]`'s", "the `[credentials.NAME]` that signs"),
     ]],
-    inherited: &["signature", "ca_file"],
+    inherited: &["signature", "ca_file", "tell_upstream"],
     ..SectionSchema::EMPTY
 };
 

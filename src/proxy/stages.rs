@@ -45,6 +45,7 @@ pub(super) struct IdentifiedRequest {
 /// A request that policy allows: the only type that can be routed.
 pub(super) struct AdmittedRequest {
     located: Box<LocatedRequest>,
+    caller: CallerIdentity,
     decision: AdmittedDecision,
 }
 
@@ -185,7 +186,7 @@ impl IdentifiedRequest {
             PolicyDecision::PassUnsigned => AdmittedDecision::Unsigned,
             PolicyDecision::Deny(denial) => return Err(denial.into()),
         };
-        Ok(AdmittedRequest { located, decision })
+        Ok(AdmittedRequest { located, caller, decision })
     }
 }
 
@@ -196,13 +197,17 @@ impl AdmittedRequest {
         core: &'a WorkerCore,
         trace: &mut impl RequestTrace,
     ) -> Result<RoutedRequest<'a>, ProxyError> {
-        let Self { mut located, decision } = self;
+        let Self { mut located, caller, decision } = self;
         let object = &located.request.object;
         let state = core.state();
         let upstream = state.upstream(object.upstream).ok_or(SigningKeyError::NoRegion)?;
         let cached_endpoint = core.endpoint_cache().get(object, &state.routing_table, upstream.trust)?;
         trace.record_route(object.upstream, &cached_endpoint.endpoint);
         prepare_headers(&mut located.headers);
+        if upstream.tell_upstream {
+            let name = caller.caller().map(|caller| &*caller.name);
+            caller::name_in_user_agent(&mut located.headers, name);
+        }
         Ok(match (decision, &upstream.source) {
             (AdmittedDecision::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);

@@ -62,6 +62,8 @@ pub(crate) struct RequestLimits {
 pub(crate) struct UpstreamSigning {
     /// The version of the signature.
     pub(crate) signature: SignatureVersion,
+    /// `true` if requests name their caller in `User-Agent`.
+    pub(crate) tell_upstream: bool,
     /// The credential source; `None` if requests are not signed.
     pub(crate) source: Option<Arc<CredentialSource>>,
     /// The trust store that verifies the upstream.
