@@ -68,7 +68,7 @@ impl CallerDirectory {
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, keys, token, is_open } = settings;
+            let CallerSettings { name, access, keys, token, is_open, limits: _ } = settings;
             let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
             directory.callers.push(Arc::clone(&caller));
             for CallerKey { id, secret } in keys {

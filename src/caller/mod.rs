@@ -7,9 +7,11 @@ mod derived_keys;
 mod directory;
 mod identity_context;
 mod identity_error;
+mod limits;
 mod presented_identity;
 mod settings;
 mod signature_claim;
+mod user_agent;
 mod v1_claim;
 mod v4_claim;
 mod verification;
@@ -25,8 +27,10 @@ pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub(crate) use limits::CallerLimits;
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use user_agent::name_in_user_agent;
 
 use presented_identity::PresentedIdentity;
 

@@ -1,5 +1,6 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use super::limits::CallerLimits;
 use crate::secret::Secret;
 
 /// A caller as configured.
@@ -9,6 +10,8 @@ pub(crate) struct CallerSettings {
     pub(crate) name: String,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The limits that it sets itself.
+    pub(crate) limits: CallerLimits,
     /// The access keys of the caller.
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.

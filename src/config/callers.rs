@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
+use super::caller_limits;
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
@@ -164,6 +165,7 @@ impl CallerReader<'_> {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
         let is_open = self.is_open(section, report);
+        let limits = caller_limits::read(section, "limits", report);
         let before = report.count();
         let sections = section.children("key", report);
         // The token of a revoked caller may already be deleted.
@@ -197,7 +199,7 @@ impl CallerReader<'_> {
         }
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
-        let settings = CallerSettings { name, access, keys, token, is_open };
+        let settings = CallerSettings { name, access, limits, keys, token, is_open };
         DescribedCaller { settings, is_revoked }
     }
 

@@ -39,6 +39,8 @@ pub(super) enum ConfigErrorKind {
     Size(String),
     #[error("{0:?} is out of range; must be from 8KiB to 256KiB")]
     HeaderBytes(String),
+    #[error("{0:?} is too low; must be at least 1KiB (per second)")]
+    ByteRate(String),
     #[error("must be greater than 0; omit it for the default")]
     Zero,
 

@@ -7,6 +7,7 @@ mod altered;
 mod bad_input;
 mod bad_sources;
 mod bodies;
+mod caller_limits;
 mod callers;
 mod checks;
 mod clocks;

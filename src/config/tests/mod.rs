@@ -1,5 +1,6 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
+mod caller_limits;
 mod callers;
 mod credentials;
 mod endpoints;
