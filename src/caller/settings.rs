@@ -1,5 +1,7 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use std::time::Duration;
+
 use crate::secret::Secret;
 
 /// A caller as configured.
@@ -9,6 +11,8 @@ pub(crate) struct CallerSettings {
     pub(crate) name: String,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The maximum lifetime of presigned URLs.
+    pub(crate) presign_max: Option<Duration>,
     /// The access keys of the caller.
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.

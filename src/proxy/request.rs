@@ -11,9 +11,11 @@ use hyper::body::{Body as _, Incoming};
 
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
+use super::page_isolation::PageIsolation;
 use super::response_body::ResponseBody;
 use super::state::{AcceptingListener, ProxyState, RequestLimits};
 use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
+use crate::caller;
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
@@ -29,6 +31,8 @@ pub(super) struct InboundRequest {
     ends: EofSemantics,
     body: Option<Incoming>,
     in_flight: Rc<()>,
+    /// The isolation of the response, once the client is identified.
+    pub(super) isolation: PageIsolation,
 }
 
 /// The framing of the request body.
@@ -134,6 +138,7 @@ impl InboundRequest {
             },
             body: Some(body),
             in_flight,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -157,6 +162,7 @@ impl InboundRequest {
             ends: EofSemantics::Surely,
             body: None,
             in_flight,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -202,8 +208,11 @@ impl InboundRequest {
         if self.announced.expectation == HeaderCheck::Otherwise {
             return Err(ProxyError::Expectation);
         }
-        strip_hop_by_hop(&mut self.headers);
         let rules = &listener.rules;
+        if rules.identify.accepts_any() {
+            caller::check_nominated(&self.headers)?;
+        }
+        strip_hop_by_hop(&mut self.headers);
         let listener_names = ListenerNames {
             domains: &rules.domains,
             scheme: if rules.tls { UrlScheme::Https } else { UrlScheme::Http },

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
 use super::headers::prepare_headers;
+use super::page_isolation::PageIsolation;
 use super::request::InboundRequest;
 use super::response::{KeyRejection, UpstreamResponse};
 use super::signing::{AddressedRequest, SigningKeyError};
@@ -18,7 +19,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext, IdentityKinds};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -127,7 +128,16 @@ impl LocatedRequest {
             keys: core.caller_keys(),
             now,
         };
-        let caller = caller::identify(request, context)?;
+        let caller = match caller::identify(request, context) {
+            Ok(caller) => caller,
+            Err(error) => {
+                let directory = &core.state().callers.directory;
+                if let Some(claimed) = caller::claimed_caller(&self.headers, &object.query, directory) {
+                    trace.record_rejected_claim(&claimed, core.state());
+                }
+                return Err(error.into());
+            }
+        };
         if let Some(caller) = caller.caller() {
             object.route_for_caller(&caller.name, &core.state().routing_table)?;
         }
@@ -137,6 +147,11 @@ impl LocatedRequest {
 }
 
 impl IdentifiedRequest {
+    /// Returns the isolation of the response, on a listener that accepts `kinds` of identity.
+    pub(super) fn isolation(&self, kinds: IdentityKinds) -> PageIsolation {
+        PageIsolation::for_identity(&self.caller, kinds)
+    }
+
     /// Returns the request if policy allows it. No other function makes an [`AdmittedRequest`].
     pub(super) fn admit(
         self,

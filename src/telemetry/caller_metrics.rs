@@ -15,6 +15,7 @@ pub(crate) struct CallerMetrics {
     outcomes: [AtomicU64; RequestOutcome::ALL.len()],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    rejected_claims: AtomicU64,
 }
 
 /// The metrics of all callers that were configured since the start, by name.
@@ -35,6 +36,8 @@ pub(crate) struct CallerSnapshot {
     pub(crate) bytes_in: u64,
     /// The number of response body bytes.
     pub(crate) bytes_out: u64,
+    /// The number of rejected requests that named an access key id of the caller.
+    pub(crate) rejected_claims: u64,
 }
 
 impl CallerMetrics {
@@ -43,6 +46,12 @@ impl CallerMetrics {
         self.outcomes[outcome.index()].fetch_add(1, Relaxed);
         self.bytes_in.fetch_add(bytes_in, Relaxed);
         self.bytes_out.fetch_add(bytes_out, Relaxed);
+    }
+
+    /// Counts a request that names an access key id of the caller without proof. It may come from any
+    /// client.
+    pub(crate) fn on_rejected_claim(&self) {
+        self.rejected_claims.fetch_add(1, Relaxed);
     }
 
     fn snapshot(&self, caller: Arc<str>) -> CallerSnapshot {
@@ -55,6 +64,7 @@ impl CallerMetrics {
             outcomes,
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
+            rejected_claims: self.rejected_claims.load(Relaxed),
         }
     }
 }
@@ -72,12 +82,15 @@ impl CallerMetricsMap {
         Arc::clone(by_name.entry(Arc::clone(name)).or_default())
     }
 
-    /// Returns a snapshot of the callers that have sent a request.
+    /// Returns a snapshot of the callers in whose name a request was sent.
     pub(super) fn snapshots(&self) -> Vec<CallerSnapshot> {
         let by_name = self.by_name.lock();
         let named = by_name.iter().map(|(name, metrics)| metrics.snapshot(Arc::clone(name)));
         let all = named.chain([self.others.snapshot(OTHER_CALLERS.into())]);
-        all.filter(|caller| caller.outcomes.iter().any(|(_, count)| *count > 0)).collect()
+        let is_in_use = |caller: &CallerSnapshot| {
+            caller.rejected_claims > 0 || caller.outcomes.iter().any(|(_, count)| *count > 0)
+        };
+        all.filter(is_in_use).collect()
     }
 }
 

@@ -7,6 +7,8 @@ mod altered;
 mod bad_input;
 mod bad_sources;
 mod bodies;
+mod browsers;
+mod caller_rejections;
 mod callers;
 mod checks;
 mod clocks;

@@ -157,8 +157,10 @@ impl MetricsScrape {
 
     fn callers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut ended = MetricValues::new();
+        let mut rejected = MetricValues::new();
         let mut bytes = MetricValues::new();
-        for CallerSnapshot { caller, outcomes, bytes_in, bytes_out } in &self.callers {
+        for CallerSnapshot { caller, outcomes, bytes_in, bytes_out, rejected_claims } in &self.callers {
+            rejected.push((vec![("caller", &**caller)], *rejected_claims));
             for (outcome, count) in outcomes.iter().filter(|(_, count)| *count > 0) {
                 ended.push((vec![("caller", &**caller), ("status", outcome.name())], *count));
             }
@@ -167,6 +169,9 @@ impl MetricsScrape {
         }
         let help = "Requests of callers that have ended, by status class as in requests_ended; callers beyond the first 200 are counted as (other)";
         counter(out, "caller_requests_ended", help, ended)?;
+        let help =
+            "Rejected requests that named an access key id of the caller, and that any client may have sent";
+        counter(out, "caller_requests_rejected", help, rejected)?;
         byte_counter(out, "caller_body", "Body bytes of requests of callers that have ended", bytes)
     }
 
