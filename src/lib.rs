@@ -108,7 +108,9 @@ pub mod internals {
         use http::{HeaderMap, Method};
 
         use crate::address::LocatedObject;
-        pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
+        pub use crate::caller::{
+            Caller, CallerAccess, CallerIdentity, IdentityProof, remove_client_signature,
+        };
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, DerivedKeys, IdentityContext,
             IdentityKinds, identify,

@@ -2,13 +2,17 @@
 //! to all requests. Afterwards the client's signature is removed, and the request is signed again.
 //! Pure.
 
+mod claimed_caller;
 mod client_signature;
 mod derived_keys;
 mod directory;
 mod identity_context;
 mod identity_error;
+mod identity_proof;
 mod limits;
+mod nominated_headers;
 mod presented_identity;
+mod real_key_id;
 mod settings;
 mod signature_claim;
 mod user_agent;
@@ -18,8 +22,10 @@ mod verification;
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
+pub(crate) use claimed_caller::claimed_caller;
 pub use client_signature::remove_client_signature;
 pub(crate) use client_signature::remove_signature;
 pub(crate) use derived_keys::DerivedKeys;
@@ -27,7 +33,10 @@ pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub use identity_proof::IdentityProof;
 pub(crate) use limits::CallerLimits;
+pub(crate) use nominated_headers::check_nominated;
+pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
 pub(crate) use user_agent::name_in_user_agent;
@@ -43,7 +52,12 @@ pub enum CallerIdentity {
     /// No caller is configured: the listener is open to every client that reaches it.
     Open,
     /// A caller of the configuration.
-    Known(Arc<Caller>),
+    Known {
+        /// The caller.
+        caller: Arc<Caller>,
+        /// The way in which the client proved to be the caller.
+        proof: IdentityProof,
+    },
 }
 
 /// The parts of a request that identify its client.
@@ -69,7 +83,25 @@ impl CallerIdentity {
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         match self {
             Self::Open => None,
-            Self::Known(caller) => Some(caller),
+            Self::Known { caller, .. } => Some(caller),
+        }
+    }
+
+    /// Returns the caller, if the client proved to be it. A preflight only announces one.
+    #[must_use]
+    pub(crate) fn proven(&self) -> Option<&Arc<Caller>> {
+        match self {
+            Self::Open | Self::Known { proof: IdentityProof::Announced, .. } => None,
+            Self::Known { caller, .. } => Some(caller),
+        }
+    }
+
+    /// Returns how the client proved to be a caller, if callers are configured.
+    #[must_use]
+    pub(crate) fn proof(&self) -> Option<IdentityProof> {
+        match self {
+            Self::Open => None,
+            Self::Known { proof, .. } => Some(*proof),
         }
     }
 }
@@ -95,6 +127,9 @@ impl ClientRequest<'_> {
             let is_open = !kinds.accepts_any();
             return if is_open { Ok(CallerIdentity::Open) } else { Err(IdentityError::Missing) };
         }
+        if let Some(caller) = self.announced_caller(context) {
+            return Ok(CallerIdentity::Known { caller, proof: IdentityProof::Announced });
+        }
         if kinds.accepts_any() {
             let request = SignableRequest {
                 method: self.method,
@@ -107,17 +142,33 @@ impl ClientRequest<'_> {
             let is_signable = !matches!(self.operation, Operation::PostObject | Operation::Preflight);
             let presented = PresentedIdentity::find(&request, context.product)?;
             if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
-                return verification::verify(presented, context).map(CallerIdentity::Known);
+                let proof = presented.proof();
+                let caller = verification::verify(presented, context)?;
+                return Ok(CallerIdentity::Known { caller, proof });
             }
         }
         match directory.open() {
-            Some(open) => Ok(CallerIdentity::Known(Arc::clone(open))),
+            Some(open) => Ok(CallerIdentity::Known { caller: Arc::clone(open), proof: IdentityProof::Open }),
             None if kinds.token => Err(IdentityError::NoToken),
             None => Err(IdentityError::Missing),
         }
     }
+
+    /// Returns the caller in the presigned URL of the request that a preflight announces. A browser
+    /// sends the URL, but not the method and the headers that its signature covers.
+    fn announced_caller(&self, context: IdentityContext<'_>) -> Option<Arc<Caller>> {
+        let is_preflight =
+            self.operation == Operation::Preflight && !self.headers.contains_key(AUTHORIZATION);
+        // guard: announced-by-preflight
+        if !is_preflight || !context.kinds.key {
+            return None;
+        }
+        claimed_caller::claimed_in_url(self.query, context.directory)
+    }
 }
 
+#[cfg(test)]
+mod browser_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

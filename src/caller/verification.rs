@@ -22,10 +22,10 @@ pub(super) fn verify(
         // guard: keys-are-accepted
         PresentedIdentity::Signature(_) if !kinds.key => Err(NO_KEYS.into()),
         // guard: tokens-are-accepted
-        PresentedIdentity::Token(_) if !kinds.token => Err(NO_TOKENS.into()),
+        PresentedIdentity::Token { .. } if !kinds.token => Err(NO_TOKENS.into()),
         PresentedIdentity::Signature(claim) => verify_signature(claim, context),
-        PresentedIdentity::Token(token) => {
-            let caller = directory.token(&token).ok_or(IdentityError::UnknownToken)?;
+        PresentedIdentity::Token { text, .. } => {
+            let caller = directory.token(&text).ok_or(IdentityError::UnknownToken)?;
             Ok(Arc::clone(caller))
         }
     }
@@ -47,7 +47,14 @@ fn verify_signature(
         return Err(IdentityError::UnexpectedToken { id: claim.id.to_owned() });
     }
     // guard: signature-matches
-    if bool::from(is_signed) { Ok(Arc::clone(&entry.caller)) } else { Err(mismatch(claim)) }
+    if !bool::from(is_signed) {
+        return Err(mismatch(claim));
+    }
+    if let (Some(max), true) = (entry.caller.presign_max, claim.is_url) {
+        // guard: lifetime-of-urls
+        claim.validity.check_lifetime(max, now)?;
+    }
+    Ok(Arc::clone(&entry.caller))
 }
 
 fn mismatch(claim: SignatureClaim<'_>) -> IdentityError {

@@ -7,13 +7,14 @@ use sha2::{Digest as _, Sha256};
 use super::caller_limits;
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
+use super::duration;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings};
+use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
@@ -164,6 +165,7 @@ impl CallerReader<'_> {
         if !section.has("allow") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
+        let presign_max = section.parsed("presign_max", duration::url_lifetime, report);
         let is_open = self.is_open(section, report);
         let limits = caller_limits::read(section, "limits", report);
         let before = report.count();
@@ -199,7 +201,8 @@ impl CallerReader<'_> {
         }
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
-        let settings = CallerSettings { name, access, limits, keys, token, is_open };
+        let presign_max = presign_max.map(|given| given.value);
+        let settings = CallerSettings { name, access, limits, presign_max, keys, token, is_open };
         DescribedCaller { settings, is_revoked }
     }
 
@@ -350,7 +353,7 @@ fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
 }
 
 fn key_id(text: &str) -> Result<String, ConfigErrorKind> {
-    if REAL_ID_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+    if is_real_key_id(text) {
         return Err(ConfigErrorKind::RealKeyId);
     }
     if is_identifier(text, ID_MAX) { Ok(text.to_owned()) } else { Err(ConfigErrorKind::CallerKeyId) }
@@ -370,7 +373,5 @@ const KEYS_MAX: usize = 2;
 const NAME_MAX: usize = 64;
 /// The maximum length of an id. Those of Alibaba Cloud are shorter.
 const ID_MAX: usize = 128;
-/// The prefixes of access key ids of Alibaba Cloud: long-lived, of STS, and of temporary users.
-const REAL_ID_PREFIXES: [&str; 3] = ["LTAI", "STS.", "TMP."];
 /// The minimum length of a secret: 27 random letters and digits have 160 bits.
 const SECRET_MIN: usize = 27;

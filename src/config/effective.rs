@@ -224,12 +224,12 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, settings
 
 /// Returns the sources of a value. The words of a command, for example, are not references.
 fn references(name: &str, value: &DeValue<'_>) -> Vec<ValueReference> {
-    match value {
-        DeValue::Array(items) if name == MASTER => {
-            items.iter().flat_map(|item| references(name, item.get_ref())).collect()
-        }
-        other => other.as_str().and_then(ValueReference::parse).into_iter().collect(),
+    if let DeValue::Array(items) = value
+        && name == MASTER
+    {
+        return items.iter().flat_map(|item| references(name, item.get_ref())).collect();
     }
+    value.as_str().and_then(ValueReference::parse).into_iter().collect()
 }
 
 fn shown(name: &str, value: &DeValue<'_>) -> String {

@@ -123,6 +123,11 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "its access key, or two during a rotation; a list of inline tables with the keys below",
         ),
         SettingSpec::optional_text(
+            "presign_max",
+            "none",
+            "the maximum lifetime of URLs that are presigned with its keys, such as `\"1h\"`; the remaining time of a URL with signature V1",
+        ),
+        SettingSpec::optional_text(
             "token",
             "none",
             "its bearer token, by reference or sealed: at least 27 random characters",

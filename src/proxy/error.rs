@@ -100,6 +100,7 @@ impl ProxyError {
         access.refused = Some(code.as_str());
         access.answered(status.as_u16());
         let id = access.id.to_string();
+        let elapsed_ms = u64::try_from(access.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = self.message();
         let mut elements = Vec::new();
         let mut ec = None;
@@ -127,6 +128,7 @@ impl ProxyError {
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(OSS_REQUEST_ID, id);
         }
+        headers.insert(OSS_SERVER_TIME, HeaderValue::from(elapsed_ms));
         headers.extend(ec.map(|ec| (OSS_ERROR_NUMBER, HeaderValue::from_static(ec))));
         // OSS sends the document of a HEAD request in a header, where SDKs read it.
         if let Some(document) = head_document
@@ -262,6 +264,7 @@ impl ErrorResponseParts {
                 Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch")
             }
             IdentityError::UrlParameter(_) => Self(FORBIDDEN, Code::BadSignature, "AccessDenied"),
+            IdentityError::LongLived { .. } => Self(FORBIDDEN, Code::Denied, "AccessDenied"),
             IdentityError::OtherDay { .. } => {
                 Self(StatusCode::BAD_REQUEST, Code::ClockSkew, "InvalidArgument")
             }
@@ -341,5 +344,7 @@ fn send_message(upstream: &str, why: &SendError) -> String {
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+/// The time that the server took, in milliseconds.
+const OSS_SERVER_TIME: HeaderName = HeaderName::from_static("x-oss-server-time");
 const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const OSS_ERROR_NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");
