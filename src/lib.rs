@@ -108,8 +108,8 @@ pub mod internals {
         use crate::address::LocatedObject;
         pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
         use crate::caller::{
-            CallerDirectory, CallerKey, CallerSettings, ClientRequest, DerivedKeys, IdentityContext,
-            IdentityKinds, identify,
+            CallerDirectory, CallerKey, CallerSettings, ClientRequest, ConnectionPeer, DerivedKeys,
+            IdentityContext, IdentityKinds, identify,
         };
         use crate::oss::SigningProduct;
         use crate::secret::Secret;
@@ -142,7 +142,8 @@ pub mod internals {
             };
             let context = IdentityContext {
                 directory: &CallerDirectory::new(Some(&callers)),
-                kinds: IdentityKinds { key: true, token: false },
+                kinds: IdentityKinds { key: true, ..IdentityKinds::default() },
+                peer: &ConnectionPeer::default(),
                 product: SigningProduct::Oss,
                 keys: &DerivedKeys::default(),
                 now,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::peer_index::PeerIndex;
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
 
@@ -29,6 +30,7 @@ pub(crate) struct CallerDirectory {
     keys: HashMap<Box<str>, KeyEntry>,
     /// The callers by the SHA-256 of their tokens.
     tokens: HashMap<[u8; 32], Arc<Caller>>,
+    peers: PeerIndex,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
     decoys: [NumberedSecret; SECRETS_MAX],
@@ -65,10 +67,11 @@ impl CallerDirectory {
             open: None,
             keys: HashMap::with_capacity(callers.len()),
             tokens: HashMap::new(),
+            peers: PeerIndex::default(),
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, keys, token, is_open } = settings;
+            let CallerSettings { name, access, keys, token, peer, is_open } = settings;
             let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
             directory.callers.push(Arc::clone(&caller));
             for CallerKey { id, secret } in keys {
@@ -83,6 +86,7 @@ impl CallerDirectory {
                 let digest = Sha256::digest(token.expose()).into();
                 directory.tokens.insert(digest, Arc::clone(&caller));
             }
+            directory.peers.insert(index, peer);
             if *is_open {
                 directory.open = Some(caller);
             }
@@ -105,6 +109,11 @@ impl CallerDirectory {
     /// Returns the caller of requests without an identity.
     pub(super) fn open(&self) -> Option<&Arc<Caller>> {
         self.open.as_ref()
+    }
+
+    /// Returns the callers by the identities of their connections.
+    pub(super) fn peers(&self) -> &PeerIndex {
+        &self.peers
     }
 
     /// Returns the entry of an access key id.

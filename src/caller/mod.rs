@@ -2,14 +2,19 @@
 //! to all requests. Afterwards the client's signature is removed, and the request is signed again.
 //! Pure.
 
+mod ambient_identity;
 mod client_signature;
+mod connection_peer;
 mod derived_keys;
 mod directory;
 mod identity_context;
 mod identity_error;
+mod peer_identities;
+mod peer_index;
 mod presented_identity;
 mod settings;
 mod signature_claim;
+mod subject_name;
 mod v1_claim;
 mod v4_claim;
 mod verification;
@@ -20,13 +25,16 @@ use http::{HeaderMap, Method};
 
 pub use client_signature::remove_client_signature;
 pub(crate) use client_signature::remove_signature;
+pub(crate) use connection_peer::{ClientCertificate, ConnectionPeer, UnixPeer};
 pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub(crate) use peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use subject_name::{InvalidSubject, SubjectAttribute, SubjectName};
 
 use presented_identity::PresentedIdentity;
 
@@ -91,6 +99,7 @@ impl ClientRequest<'_> {
             let is_open = !kinds.accepts_any();
             return if is_open { Ok(CallerIdentity::Open) } else { Err(IdentityError::Missing) };
         }
+        let connection = ambient_identity::find(context)?;
         if kinds.accepts_any() {
             let request = SignableRequest {
                 method: self.method,
@@ -103,17 +112,20 @@ impl ClientRequest<'_> {
             let is_signable = !matches!(self.operation, Operation::PostObject | Operation::Preflight);
             let presented = PresentedIdentity::find(&request, context.product)?;
             if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
-                return verification::verify(presented, context).map(CallerIdentity::Known);
+                return verification::verify(presented, connection, context).map(CallerIdentity::Known);
             }
         }
-        match directory.open() {
-            Some(open) => Ok(CallerIdentity::Known(Arc::clone(open))),
+        match connection.or_else(|| directory.open()) {
+            Some(caller) => Ok(CallerIdentity::Known(Arc::clone(caller))),
             None if kinds.token => Err(IdentityError::NoToken),
+            None if kinds.accepts_any() && !kinds.key => Err(ambient_identity::missing(context)),
             None => Err(IdentityError::Missing),
         }
     }
 }
 
+#[cfg(test)]
+mod ambient_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

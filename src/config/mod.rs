@@ -5,6 +5,7 @@
 //! file that is not valid TOML, whose settings are not checked.
 
 mod admin_config;
+mod caller_peers;
 mod callers;
 mod credentials;
 mod diagnostics;

@@ -40,20 +40,20 @@ const CALLERS: &str = "
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// A request to sign.
-struct Asked<'a> {
-    method: &'a str,
-    key: &'a str,
-    query: &'a str,
-    headers: &'a [(&'a str, &'a str)],
-    id: &'a str,
-    secret: &'a str,
-    version: SignatureVersion,
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) id: &'a str,
+    pub(crate) secret: &'a str,
+    pub(crate) version: SignatureVersion,
     /// Seconds from now to the time of the signature.
-    ahead_s: i64,
+    pub(crate) ahead_s: i64,
 }
 
 impl<'a> Asked<'a> {
-    fn new(method: &'a str, key: &'a str) -> Self {
+    pub(crate) fn new(method: &'a str, key: &'a str) -> Self {
         let version = SignatureVersion::V4;
         Self {
             method,
@@ -68,7 +68,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Returns the header lines of the request, with its signature.
-    fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> String {
         let method: Method = self.method.parse().expect("a method");
         let photos = bucket("photos");
         let key = Key::from_path(self.key).expect("a key");
