@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::peer_index::PeerIndex;
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
 
@@ -32,6 +33,7 @@ pub(crate) struct CallerDirectory {
     keys: HashMap<Box<str>, KeyEntry>,
     /// The callers by the SHA-256 of their tokens.
     tokens: HashMap<[u8; 32], Arc<Caller>>,
+    peers: PeerIndex,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
     decoys: [NumberedSecret; SECRETS_MAX],
@@ -68,10 +70,12 @@ impl CallerDirectory {
             open: None,
             keys: HashMap::with_capacity(callers.len()),
             tokens: HashMap::new(),
+            peers: PeerIndex::default(),
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, presign_max, limits: _, keys, token, is_open } = settings;
+            let CallerSettings { name, access, presign_max, limits: _, keys, token, peer, is_open } =
+                settings;
             let caller = Arc::new(Caller {
                 name: name.as_str().into(),
                 access: *access,
@@ -91,6 +95,7 @@ impl CallerDirectory {
                 let digest = Sha256::digest(token.expose()).into();
                 directory.tokens.insert(digest, Arc::clone(&caller));
             }
+            directory.peers.insert(index, peer);
             if *is_open {
                 directory.open = Some(caller);
             }
@@ -113,6 +118,11 @@ impl CallerDirectory {
     /// Returns the caller of requests without an identity.
     pub(super) fn open(&self) -> Option<&Arc<Caller>> {
         self.open.as_ref()
+    }
+
+    /// Returns the callers by the identities of their connections.
+    pub(super) fn peers(&self) -> &PeerIndex {
+        &self.peers
     }
 
     /// Returns the entry of an access key id.

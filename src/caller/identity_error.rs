@@ -17,6 +17,26 @@ pub(crate) enum IdentityError {
     /// The bearer token is of no caller.
     #[error("the token is of no caller; check it, or ask for a new one")]
     UnknownToken,
+    /// The connection is of no caller, no caller is open, and the listener accepts only identities
+    /// of connections.
+    #[error(
+        "neither the client certificate nor the user of the client is of a caller; check the identities of the callers"
+    )]
+    UnknownPeer,
+    /// The certificate of the client is not for clients.
+    #[error("the client certificate is not for clients; issue one with the extended key usage clientAuth")]
+    CertificateUsage,
+    /// The certificate of the client has expired since it connected.
+    #[error("the client certificate has expired; connect with a new one")]
+    ExpiredCertificate {
+        /// The end of its validity.
+        expires: Timestamp,
+        /// The time of the proxy.
+        server_time: Timestamp,
+    },
+    /// A reload has revoked the certificate of the client, or removed its issuer.
+    #[error("the client certificate was revoked, or its issuer is no longer trusted")]
+    WithdrawnCertificate,
     /// The access key id belongs to no caller, or was revoked.
     #[error("The OSS Access Key Id you provided does not exist in our records.")]
     UnknownKey {
@@ -156,6 +176,10 @@ impl IdentityError {
             Self::NotYetValid { .. } => Some("0002-00000235"),
             Self::Malformed(malformed) => malformed.ec,
             Self::UnknownToken
+            | Self::UnknownPeer
+            | Self::CertificateUsage
+            | Self::ExpiredCertificate { .. }
+            | Self::WithdrawnCertificate
             | Self::UnexpectedToken { .. }
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
@@ -179,13 +203,16 @@ impl IdentityError {
                 ("RequestTime", request_time.iso_extended()),
                 ("ServerTime", server_time.iso_extended()),
             ],
-            Self::Expired { expires, server_time } => {
+            Self::Expired { expires, server_time } | Self::ExpiredCertificate { expires, server_time } => {
                 vec![("Expires", expires.iso_extended()), ("ServerTime", server_time.iso_extended())]
             }
             Self::NotYetValid { server_time } => vec![("ServerTime", server_time.iso_extended())],
             Self::Missing
             | Self::NoToken
             | Self::UnknownToken
+            | Self::UnknownPeer
+            | Self::CertificateUsage
+            | Self::WithdrawnCertificate
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
             | Self::LongLived { .. }

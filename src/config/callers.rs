@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::caller_limits;
+use super::caller_peers::{CallerPeers, ReadCaller};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::duration;
@@ -75,6 +76,7 @@ pub(super) fn read(
         first_open: None,
         id_owners: HashMap::new(),
         token_owners: HashMap::new(),
+        peers: CallerPeers::new(secrets.env),
         key_ids: Vec::new(),
     };
     let sections = root.children("caller", report);
@@ -140,6 +142,7 @@ struct CallerReader<'a> {
     id_owners: HashMap<String, KeyIdOwner>,
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
+    peers: CallerPeers<'a>,
     key_ids: Vec<SpannedValue<String>>,
 }
 
@@ -172,7 +175,10 @@ impl CallerReader<'_> {
         let sections = section.children("key", report);
         // The token of a revoked caller may already be deleted.
         let token = if is_revoked { None } else { self.token(section, name.as_deref(), report) };
-        if sections.is_empty() && token.is_none() && !is_open && report.count() == before {
+        let peer = self.peers.read(section, ReadCaller { index, is_revoked }, report);
+        let has_identity = !sections.is_empty() || token.is_some() || !peer.is_empty() || is_open;
+        // The identities of a revoked caller may already be deleted.
+        if !has_identity && !is_revoked && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
         if sections.len() > KEYS_MAX {
@@ -202,7 +208,7 @@ impl CallerReader<'_> {
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
         let presign_max = presign_max.map(|given| given.value);
-        let settings = CallerSettings { name, access, limits, presign_max, keys, token, is_open };
+        let settings = CallerSettings { name, access, limits, presign_max, keys, token, peer, is_open };
         DescribedCaller { settings, is_revoked }
     }
 

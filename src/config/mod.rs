@@ -6,6 +6,7 @@
 
 mod admin_config;
 mod caller_limits;
+mod caller_peers;
 mod callers;
 mod credentials;
 mod diagnostics;

@@ -78,7 +78,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may present: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller. Required if there are callers and none is open",
+            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
         ),
         SettingSpec::boolean(
             "unsafe_plain",
@@ -98,6 +98,11 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "client_ca_file",
             "none",
             "clients must present a certificate of this authority; revocation lists (PEM, `X509 CRL`) in the same file apply, see below",
+        ),
+        SettingSpec::optional_text(
+            "client_crl_file",
+            "none",
+            "more revocation lists (PEM) of these authorities; requires `client_ca_file`",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -133,10 +138,27 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "its bearer token, by reference or sealed: at least 27 random characters",
         ),
         SettingSpec::new(
-            "limits",
-            ValueKind::Table(&CALLER_LIMITS),
-            DefaultValue::Described("`caller` of `[limits]`"),
-            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+            "certificate",
+            ValueKind::Table(&CALLER_CERTIFICATE),
+            DefaultValue::Described("none"),
+            "the name in its client certificate; an inline table with exactly one of the keys below",
+        ),
+        SettingSpec::new(
+            "uid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its user id at the other end of a Unix socket; not 65534 (nobody)",
+        ),
+        SettingSpec::new(
+            "gid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its primary group id there; not 65534",
+        ),
+        SettingSpec::optional_text(
+            "user",
+            "none",
+            "its user there, by the name that the system has for it when the configuration is loaded",
         ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
@@ -145,8 +167,28 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             DefaultValue::Described("`false`"),
             "requests without an identity are of this caller; at most one caller is open",
         ),
+        SettingSpec::new(
+            "limits",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("`caller` of `[limits]`"),
+            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+        ),
     ]],
-    later: &["certificate", "uid", "jwt"],
+    later: &["jwt"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_CERTIFICATE: SectionSchema = SectionSchema {
+    name: "certificate of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text("dns", "none", "a DNS name in the subjectAltName; `*` matches nothing"),
+        SettingSpec::optional_text("uri", "none", "the only URI in the subjectAltName, such as a SPIFFE id"),
+        SettingSpec::optional_text(
+            "subject",
+            "none",
+            "the subject as in RFC 4514, such as `CN=backup,O=Example`",
+        ),
+    ]],
     ..SectionSchema::EMPTY
 };
 
@@ -438,6 +480,7 @@ const SECTIONS: &[&SectionSchema] = &[
     &CALLER_KEY,
     &SEALING,
     &CALLER_LIMITS,
+    &CALLER_CERTIFICATE,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

@@ -253,7 +253,10 @@ impl ErrorResponseParts {
         use RejectionCode as Code;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         match why {
-            IdentityError::Missing => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
+            IdentityError::Missing
+            | IdentityError::UnknownPeer
+            | IdentityError::CertificateUsage
+            | IdentityError::WithdrawnCertificate => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
             IdentityError::NoToken | IdentityError::UnknownToken => {
                 Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
             }
@@ -269,7 +272,9 @@ impl ErrorResponseParts {
                 Self(StatusCode::BAD_REQUEST, Code::ClockSkew, "InvalidArgument")
             }
             IdentityError::Skewed { .. } => Self(FORBIDDEN, Code::ClockSkew, "RequestTimeTooSkewed"),
-            IdentityError::Expired { .. } => Self(FORBIDDEN, Code::Expired, "AccessDenied"),
+            IdentityError::Expired { .. } | IdentityError::ExpiredCertificate { .. } => {
+                Self(FORBIDDEN, Code::Expired, "AccessDenied")
+            }
             IdentityError::NotYetValid { .. } => Self(FORBIDDEN, Code::ClockSkew, "AccessDenied"),
             IdentityError::Malformed(malformed) => match malformed.kind() {
                 MalformedKind::Argument => {

@@ -128,6 +128,7 @@ impl LocatedRequest {
         let context = IdentityContext {
             directory: &core.state().callers.directory,
             kinds: listener.rules.identify,
+            peer: &listener.peer,
             product: region.map_or(SigningProduct::Oss, Region::product),
             keys: core.caller_keys(),
             now,

@@ -11,7 +11,9 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{Caller, CallerDirectory, CallerLimits, CallerSettings, DerivedKeys, IdentityKinds};
+use crate::caller::{
+    Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityKinds,
+};
 use crate::credentials::{CredentialServices, CredentialSource};
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
@@ -93,6 +95,8 @@ pub(crate) struct AcceptingListener {
     pub(crate) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// The peer of the connection.
+    pub(crate) peer: Rc<ConnectionPeer>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.

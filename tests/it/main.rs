@@ -4,6 +4,7 @@
 mod addressing;
 mod admin;
 mod altered;
+mod ambient;
 mod bad_input;
 mod bad_sources;
 mod bodies;
