@@ -40,7 +40,7 @@ const CALLERS: &str = "
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// A request to sign.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     method: &'a str,
     key: &'a str,
     query: &'a str,
@@ -53,7 +53,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(method: &'a str, key: &'a str) -> Self {
+    pub(crate) fn new(method: &'a str, key: &'a str) -> Self {
         let version = SignatureVersion::V4;
         Self {
             method,
@@ -65,6 +65,11 @@ impl<'a> Asked<'a> {
             version,
             ahead_s: 0,
         }
+    }
+
+    /// Signs with this key instead.
+    pub(crate) fn with_key(self, id: &'a str, secret: &'a str) -> Self {
+        Self { id, secret, ..self }
     }
 
     /// Returns the header lines of the request, with its signature.
@@ -111,7 +116,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Sends the request on a connection to the proxy at `address`.
-    fn send_on(&self, client: &mut Client, address: SocketAddr, body: &[u8]) -> Answer {
+    pub(crate) fn send_on(&self, client: &mut Client, address: SocketAddr, body: &[u8]) -> Answer {
         let target =
             format!("/photos/{}{}{}", self.key, if self.query.is_empty() { "" } else { "?" }, self.query);
         client.ask(self.method, &target, &address.to_string(), &self.lines(), body)
