@@ -350,6 +350,16 @@ impl RevokedEntries {
     }
 }
 
+/// Returns the text if it is a valid name of a caller, or the error for display.
+pub(crate) fn parse_caller_name(text: &str) -> Result<String, String> {
+    caller_name(text).map_err(|error| error.to_string())
+}
+
+/// Returns the text if it is a valid id of a key of a caller, or the error for display.
+pub(crate) fn parse_key_id(text: &str) -> Result<String, String> {
+    key_id(text).map_err(|error| error.to_string())
+}
+
 fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
     if is_identifier(text, NAME_MAX) {
         Ok(text.to_owned())

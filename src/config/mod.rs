@@ -42,12 +42,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::admin_config::AdminConfig;
+pub(crate) use self::callers::{parse_caller_name, parse_key_id};
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
 pub(crate) use self::env::{ContentDigest, FileDigest};
 pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
+pub(crate) use self::sealed_secrets::read_master;
 pub use self::section::ConfigFile;
 #[cfg(test)]
 pub(crate) use self::settings::flag_default;

@@ -28,6 +28,7 @@ mod gauges;
 mod guard;
 mod h2;
 mod keys;
+mod keys_command;
 mod layers;
 mod library;
 mod limits;
