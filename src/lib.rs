@@ -25,6 +25,7 @@
 //!      ├──────► caller        │                            │          client identity
 //!      │          ▼           │                            │
 //!      ├──────► sign          │                            │          signatures
+//!      ├──────► sealing       │                            │          sealed secrets
 //!      ▼                      ▼                            ▼
 //!     oss          time          secret          histogram            types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
@@ -85,6 +86,7 @@ mod offload;
 pub mod oss;
 mod policy;
 mod proxy;
+mod sealing;
 pub mod secret;
 mod server;
 mod sign;
@@ -106,7 +108,9 @@ pub mod internals {
         use http::{HeaderMap, Method};
 
         use crate::address::LocatedObject;
-        pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
+        pub use crate::caller::{
+            Caller, CallerAccess, CallerIdentity, IdentityProof, remove_client_signature,
+        };
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, ConnectionPeer, DerivedKeys,
             IdentityContext, IdentityKinds, identify,

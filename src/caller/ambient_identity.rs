@@ -7,6 +7,7 @@ use super::connection_peer::ClientCertificate;
 use super::directory::Caller;
 use super::identity_context::IdentityContext;
 use super::identity_error::{IdentityError, MalformedSignature};
+use super::identity_proof::IdentityProof;
 
 /// Returns the caller of the connection, judged as of now. Returns `None` if there is none, or if the
 /// listener does not accept such identities.
@@ -33,6 +34,14 @@ pub(super) fn find(context: IdentityContext<'_>) -> Result<Option<&Arc<Caller>>,
         return Err(SEVERAL_CALLERS.into());
     }
     Ok(first.and_then(|index| directory.callers().get(index)))
+}
+
+/// Returns the proof of a caller of the connection.
+pub(super) fn proof(context: IdentityContext<'_>) -> IdentityProof {
+    match &context.peer.certificate {
+        Some(_) if context.kinds.certificate => IdentityProof::Certificate,
+        Some(_) | None => IdentityProof::UnixPeer,
+    }
 }
 
 /// Checks that a certificate is valid for this request, even if the connection is old.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +18,8 @@ pub struct Caller {
     pub(crate) name: Arc<str>,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
+    pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
     pub(crate) index: usize,
 }
@@ -71,8 +74,14 @@ impl CallerDirectory {
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, keys, token, peer, is_open } = settings;
-            let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
+            let CallerSettings { name, access, presign_max, limits: _, keys, token, peer, is_open } =
+                settings;
+            let caller = Arc::new(Caller {
+                name: name.as_str().into(),
+                access: *access,
+                presign_max: *presign_max,
+                index,
+            });
             directory.callers.push(Arc::clone(&caller));
             for CallerKey { id, secret } in keys {
                 let entry = directory.keys.entry(id.as_str().into());

@@ -85,6 +85,14 @@ pub(crate) enum IdentityError {
         /// The time of the proxy.
         server_time: Timestamp,
     },
+    /// A presigned URL is valid for longer than its caller may sign URLs for.
+    #[error(
+        "the presigned URL is valid for longer than {max_s} seconds, the limit of its caller; presign it for a shorter time"
+    )]
+    LongLived {
+        /// The maximum lifetime in seconds.
+        max_s: u64,
+    },
     /// A presigned URL is not valid yet.
     #[error("Request is not valid yet.")]
     NotYetValid {
@@ -160,15 +168,14 @@ impl IdentityError {
     #[must_use]
     pub(crate) fn ec(&self) -> Option<&'static str> {
         match self {
+            Self::Missing | Self::NoToken => Some("0003-00000905"),
             Self::UnknownKey { .. } => Some("0002-00000902"),
             Self::Mismatch(mismatch) if mismatch.is_url => Some("0002-00000040"),
             Self::Mismatch(_) => Some("0002-00000201"),
             Self::Skewed { .. } => Some("0002-00000504"),
             Self::NotYetValid { .. } => Some("0002-00000235"),
             Self::Malformed(malformed) => malformed.ec,
-            Self::Missing
-            | Self::NoToken
-            | Self::UnknownToken
+            Self::UnknownToken
             | Self::UnknownPeer
             | Self::CertificateUsage
             | Self::ExpiredCertificate { .. }
@@ -177,6 +184,7 @@ impl IdentityError {
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
             | Self::OtherDay { .. }
+            | Self::LongLived { .. }
             | Self::Expired { .. } => None,
         }
     }
@@ -207,6 +215,7 @@ impl IdentityError {
             | Self::WithdrawnCertificate
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
+            | Self::LongLived { .. }
             | Self::Malformed(_) => Vec::new(),
         }
     }

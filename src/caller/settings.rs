@@ -1,5 +1,8 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use std::time::Duration;
+
+use super::limits::CallerLimits;
 use super::peer_identities::PeerIdentities;
 use crate::secret::Secret;
 
@@ -10,6 +13,10 @@ pub(crate) struct CallerSettings {
     pub(crate) name: String,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The limits that it sets itself.
+    pub(crate) limits: CallerLimits,
+    /// The maximum lifetime of presigned URLs.
+    pub(crate) presign_max: Option<Duration>,
     /// The access keys of the caller.
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.

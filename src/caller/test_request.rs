@@ -143,7 +143,7 @@ impl TestRequest {
         };
         match identify(request, context)? {
             CallerIdentity::Open => Ok("-".to_owned()),
-            CallerIdentity::Known(caller) => Ok(caller.name.to_string()),
+            CallerIdentity::Known { caller, .. } => Ok(caller.name.to_string()),
         }
     }
 

@@ -11,12 +11,12 @@ use super::settings::IdentityKinds;
 use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TOKEN, TestRequest, URL_LIFETIME, directory};
 use crate::time::Timestamp;
 
-fn get() -> TestRequest {
+pub(super) fn get() -> TestRequest {
     TestRequest::new("GET", "a/b+c", "x-oss-process=image/info")
 }
 
 /// The name of an error, in short.
-fn error(result: Result<String, IdentityError>) -> &'static str {
+pub(super) fn error(result: Result<String, IdentityError>) -> &'static str {
     match result {
         Ok(_) => "accepted",
         Err(IdentityError::Missing) => "missing",
@@ -34,6 +34,7 @@ fn error(result: Result<String, IdentityError>) -> &'static str {
         Err(IdentityError::OtherDay { .. }) => "other day",
         Err(IdentityError::Skewed { .. }) => "skewed",
         Err(IdentityError::Expired { .. }) => "expired",
+        Err(IdentityError::LongLived { .. }) => "long-lived",
         Err(IdentityError::NotYetValid { .. }) => "not yet",
         Err(IdentityError::Malformed(malformed)) => match malformed.kind() {
             MalformedKind::Argument => "argument",
@@ -42,7 +43,7 @@ fn error(result: Result<String, IdentityError>) -> &'static str {
     }
 }
 
-fn later(seconds: i64) -> Timestamp {
+pub(super) fn later(seconds: i64) -> Timestamp {
     Timestamp::from_unix_s(NOW.unix_s() + seconds)
 }
 

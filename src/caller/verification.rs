@@ -25,12 +25,12 @@ pub(super) fn verify(
         // guard: keys-are-accepted
         PresentedIdentity::Signature(_) if !kinds.key => Err(NO_KEYS.into()),
         // guard: tokens-are-accepted
-        PresentedIdentity::Token(_) if !kinds.token => Err(NO_TOKENS.into()),
+        PresentedIdentity::Token { .. } if !kinds.token => Err(NO_TOKENS.into()),
         PresentedIdentity::Signature(claim) => verify_signature(claim, connection, context),
-        PresentedIdentity::Token(token) => {
+        PresentedIdentity::Token { text, .. } => {
             // The lookup compares digests. It also shows that the token is valid, as a request on a
             // connection of no caller does.
-            let caller = directory.token(&token).ok_or(IdentityError::UnknownToken)?;
+            let caller = directory.token(&text).ok_or(IdentityError::UnknownToken)?;
             check_same(connection, caller)?;
             Ok(Arc::clone(caller))
         }
@@ -57,7 +57,14 @@ fn verify_signature(
         return Err(IdentityError::UnexpectedToken { id: claim.id.to_owned() });
     }
     // guard: signature-matches
-    if bool::from(is_signed) { Ok(Arc::clone(&entry.caller)) } else { Err(mismatch(claim)) }
+    if !bool::from(is_signed) {
+        return Err(mismatch(claim));
+    }
+    if let (Some(max), true) = (entry.caller.presign_max, claim.is_url) {
+        // guard: lifetime-of-urls
+        claim.validity.check_lifetime(max, now)?;
+    }
+    Ok(Arc::clone(&entry.caller))
 }
 
 fn mismatch(claim: SignatureClaim<'_>) -> IdentityError {

@@ -100,6 +100,19 @@ fn a_caller_has_an_identity() {
 }
 
 #[test]
+fn the_lifetime_of_presigned_urls_is_limited_in_whole_seconds() {
+    let settings = |text: &str| {
+        let key = format!("key = [{{ id = \"a-1\", secret = \"{SECRET}\" }}]");
+        with(&caller("a", &format!("presign_max = \"{text}\"\n{key}")))
+    };
+    let limit = |text: &str| callers(&settings(text))[0].presign_max.map(|max| max.as_secs());
+    assert_eq!((limit("1h"), limit("168h")), (Some(3600), Some(604_800)));
+    refused(&settings("0s"), "proxy.toml:8: caller.presign_max", "must be greater than 0");
+    refused(&settings("900ms"), "proxy.toml:8: caller.presign_max", "must be greater than 0");
+    refused(&settings("1d"), "proxy.toml:8: caller.presign_max", "invalid duration");
+}
+
+#[test]
 fn at_most_one_caller_is_open() {
     let open = |name: &str| caller(name, "open = true");
     let text = with(&format!("{}{}", open("a"), open("b")));

@@ -1,5 +1,6 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
+mod caller_limits;
 mod caller_peers;
 mod callers;
 mod credentials;
@@ -12,6 +13,7 @@ mod listen;
 mod many;
 mod reference;
 mod route;
+mod sealing;
 mod settings;
 mod tool_routes;
 mod upstream;
