@@ -144,7 +144,23 @@ impl ConnectionContext {
         self.current.listener_changed(self.listener, &self.tls_requirements).await;
     }
 
+    /// Waits until the listener is removed, or its TLS requirements change so that a new connection
+    /// of this peer would be rejected.
+    async fn rejected(&self, peer: &VerifiedPeer) {
+        let mut requirements = Arc::clone(&self.tls_requirements);
+        loop {
+            self.current.listener_changed(self.listener, &requirements).await;
+            match self.current.get().listener(self.listener) {
+                Some(listener) if peer.meets(&listener.tls_requirements) => {
+                    requirements = Arc::clone(&listener.tls_requirements);
+                }
+                Some(_) | None => return,
+            }
+        }
+    }
+
     async fn http1(&self, client: impl ClientStream, peer: VerifiedPeer) {
+        let peer = Rc::new(peer);
         let activity = Rc::new(ClientActivity::new(HttpVersion::Http1));
         let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&activity)));
         // `pipeline_flush` remains off: with it hyper 1.12 closes without sending its 400 and 431
@@ -160,9 +176,9 @@ impl ConnectionContext {
             .max_headers(PARSED_LINES_MAX)
             // guard: small-buffer
             .max_buf_size(BUFFER_MAX)
-            .serve_connection(io, self.service(&activity, peer));
+            .serve_connection(io, self.service(&activity, &peer));
         let pinned = Pin::new(&mut connection);
-        let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &activity).await;
+        let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &activity, &peer).await;
         let client = connection.into_parts().io.into_inner().into_inner();
         match ended {
             ConnectionEnd::Cut => return,
@@ -181,6 +197,7 @@ impl ConnectionContext {
     }
 
     async fn http2(&self, client: impl ClientStream, peer: VerifiedPeer) {
+        let peer = Rc::new(peer);
         let activity = Rc::new(ClientActivity::new(HttpVersion::Http2));
         let executor = StreamExecutor::new(Rc::clone(activity.unread()), self.settings.stall);
         let tasks = Rc::new(RequestTasks::new(TASKS_MAX));
@@ -195,9 +212,9 @@ impl ConnectionContext {
                 .max_send_buf_size(STREAM_BUFFER_MAX)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
-                .serve_connection(io, self.stream_service(&activity, peer, executor, &tasks));
+                .serve_connection(io, self.stream_service(&activity, &peer, executor, &tasks));
             let connection = std::pin::pin!(connection);
-            self.until_end(connection, http2::Connection::graceful_shutdown, &activity).await
+            self.until_end(connection, http2::Connection::graceful_shutdown, &activity, &peer).await
         };
         if let ConnectionEnd::Itself(Err(error)) = ended
             && !is_write_timeout(&error)
@@ -215,7 +232,7 @@ impl ConnectionContext {
     fn service(
         &self,
         activity: &Rc<ClientActivity>,
-        peer: VerifiedPeer,
+        peer: &Rc<VerifiedPeer>,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<ResponseBody>,
@@ -224,6 +241,7 @@ impl ConnectionContext {
     > + use<> {
         let current = Rc::clone(&self.current);
         let activity = Rc::clone(activity);
+        let peer = Rc::clone(peer);
         let id = self.listener;
         let address = self.address;
         // The last rules of a listener that is removed still apply to its connections.
@@ -250,7 +268,7 @@ impl ConnectionContext {
     fn stream_service(
         &self,
         activity: &Rc<ClientActivity>,
-        peer: VerifiedPeer,
+        peer: &Rc<VerifiedPeer>,
         executor: StreamExecutor,
         tasks: &Rc<RequestTasks>,
     ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
@@ -273,13 +291,14 @@ impl ConnectionContext {
         })
     }
 
-    /// Runs a connection until it ends, the client is idle for too long, the listener changes, or
+    /// Runs a connection until it ends, the client is idle for too long, the listener rejects it, or
     /// the drain begins. In the last three cases, requests in flight still finish.
     async fn until_end<C>(
         &self,
         mut connection: Pin<&mut C>,
         shut_down: impl Fn(Pin<&mut C>),
         activity: &ClientActivity,
+        peer: &VerifiedPeer,
     ) -> ConnectionEnd
     where
         C: Future<Output = hyper::Result<()>>,
@@ -300,9 +319,9 @@ impl ConnectionContext {
             biased;
             ended = served => ended,
             () = self.drain.wait_for_start() => None,
-            // If its listener is removed or changes its TLS requirements, the connection ends after
-            // the request in flight.
-            () = self.withdrawn() => None,
+            // If its listener is removed, or changes its TLS requirements to ones that the client
+            // does not meet, the connection ends after the request in flight.
+            () = self.rejected(peer) => None,
         };
         if let Some(ended) = ended {
             return ConnectionEnd::Itself(ended);

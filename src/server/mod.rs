@@ -127,7 +127,8 @@ impl Server {
 
     /// Applies a new configuration. Connections remain open, and their next requests use the new
     /// plan. Listeners that are missing from `listeners` are closed. Their connections end after
-    /// the requests in flight; so do connections whose listener has changed its TLS requirements.
+    /// the requests in flight; so do connections whose client does not meet changed TLS
+    /// requirements.
     /// Must be called within a tokio runtime.
     pub fn renew(&self, listeners: Vec<ListenerPlan>, config: &ServerPlan) {
         self.settings.set(config.settings);
