@@ -10,6 +10,7 @@ use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
+use super::proxy_protocol;
 use super::section::{ConfigSection, parsed};
 use super::settings::{ADMIN, LISTEN, TLS};
 use crate::address::{Endpoint, Host, Port};
@@ -59,6 +60,8 @@ pub(super) fn read(
         let domains = domains.map(|given| given.value).collect();
         let tls = tls(section, secrets, report);
         let unsafe_plain = section.is_true("unsafe_plain", report);
+        let trusted_proxies =
+            proxy_protocol::trusted_proxies(section, address.as_ref().map(|given| &given.value), report);
         let Some(address) = address else { continue };
         claimed.claim(&address, "a listener", report);
         if let Some(socket) = address.value.socket()
@@ -78,6 +81,7 @@ pub(super) fn read(
             domains,
             policy,
             tls,
+            trusted_proxies,
         });
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));

@@ -1,7 +1,7 @@
 //! State shared by requests: that of the process, and that of each worker.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -87,6 +87,8 @@ pub(crate) struct AcceptingListener {
     pub(crate) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// The address of the client, if it has one. It may come from a load balancer.
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.
@@ -179,7 +181,7 @@ impl WorkerCore {
         }
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 

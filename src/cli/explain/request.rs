@@ -146,7 +146,7 @@ impl ReadyConfig {
         }
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
         let address = listen.address.socket().map(connected_to);
-        let listener = AcceptingListener { rules: Rc::new(rules), address };
+        let listener = AcceptingListener { rules: Rc::new(rules), address, client: None };
         Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
     }
 }
