@@ -71,7 +71,7 @@ impl CallerDirectory {
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, presign_max, keys, token, is_open } = settings;
+            let CallerSettings { name, access, presign_max, limits: _, keys, token, is_open } = settings;
             let caller = Arc::new(Caller {
                 name: name.as_str().into(),
                 access: *access,

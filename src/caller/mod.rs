@@ -9,11 +9,13 @@ mod directory;
 mod identity_context;
 mod identity_error;
 mod identity_proof;
+mod limits;
 mod nominated_headers;
 mod presented_identity;
 mod real_key_id;
 mod settings;
 mod signature_claim;
+mod user_agent;
 mod v1_claim;
 mod v4_claim;
 mod verification;
@@ -32,10 +34,12 @@ pub(crate) use directory::CallerDirectory;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub use identity_proof::IdentityProof;
+pub(crate) use limits::CallerLimits;
 pub(crate) use nominated_headers::check_nominated;
 pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use user_agent::name_in_user_agent;
 
 use presented_identity::PresentedIdentity;
 
@@ -79,6 +83,15 @@ impl CallerIdentity {
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         match self {
             Self::Open => None,
+            Self::Known { caller, .. } => Some(caller),
+        }
+    }
+
+    /// Returns the caller, if the client proved to be it. A preflight only announces one.
+    #[must_use]
+    pub(crate) fn proven(&self) -> Option<&Arc<Caller>> {
+        match self {
+            Self::Open | Self::Known { proof: IdentityProof::Announced, .. } => None,
             Self::Known { caller, .. } => Some(caller),
         }
     }

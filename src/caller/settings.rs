@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::limits::CallerLimits;
 use crate::secret::Secret;
 
 /// A caller as configured.
@@ -11,6 +12,8 @@ pub(crate) struct CallerSettings {
     pub(crate) name: String,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The limits that it sets itself.
+    pub(crate) limits: CallerLimits,
     /// The maximum lifetime of presigned URLs.
     pub(crate) presign_max: Option<Duration>,
     /// The access keys of the caller.

@@ -294,15 +294,18 @@ impl<'a> ConfigSection<'a> {
     /// Reads a whole number from 1 to [`COUNT_MAX`]. Returns the default if the number is missing
     /// or invalid.
     pub(super) fn count(&self, key: &str, report: &mut ConfigReport) -> usize {
+        self.number(key, report).unwrap_or_else(|| self.default_of(key, DefaultValue::as_number))
+    }
+
+    /// Reads a whole number from 1 to [`COUNT_MAX`].
+    pub(super) fn number(&self, key: &str, report: &mut ConfigReport) -> Option<usize> {
         let value = self.value(key).map(Spanned::get_ref);
         let number = value.and_then(DeValue::as_integer).and_then(|number| number.as_str().parse().ok());
-        if let Some(count) = number.filter(|count| (1..=COUNT_MAX).contains(count)) {
-            return count;
-        }
-        if value.is_some() {
+        let number = number.filter(|number| (1..=COUNT_MAX).contains(number));
+        if value.is_some() && number.is_none() {
             self.mistyped(key, &format!("a whole number from 1 to {COUNT_MAX}, without quotes"), report);
         }
-        self.default_of(key, DefaultValue::as_number)
+        number
     }
 
     /// Reads a list of strings. Flags and environment variables, which have no lists, separate them

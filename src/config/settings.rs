@@ -20,6 +20,7 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         ),
         section("listen", ValueKind::TableList(&LISTEN)),
         section("caller", ValueKind::TableList(&CALLER)),
+        section("sealing", ValueKind::Table(&SEALING)),
         section("admin", ValueKind::Table(&ADMIN)),
         section("upstream", ValueKind::Table(&UPSTREAM)),
         section("route", ValueKind::TableList(&ROUTE)),
@@ -138,7 +139,13 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "token",
             "none",
-            "its bearer token, by reference: at least 27 random characters",
+            "its bearer token, by reference or sealed: at least 27 random characters",
+        ),
+        SettingSpec::new(
+            "limits",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("`caller` of `[limits]`"),
+            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
         ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
@@ -163,7 +170,49 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "secret",
             "required",
-            "the access key secret, by reference: at least 27 random characters",
+            "the access key secret, by reference or sealed: at least 27 random characters",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const SEALING: SectionSchema = SectionSchema {
+    name: "[sealing]",
+    groups: &[&[SettingSpec::new(
+        "master",
+        ValueKind::TextList,
+        DefaultValue::Described("none"),
+        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
+    )]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
+    name: "limits of [[caller]]",
+    groups: &[&[
+        SettingSpec::new(
+            "requests",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests in flight of a caller, in all workers. Further requests wait for up to `queue`, and then get 503",
+        ),
+        SettingSpec::new(
+            "rate",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests per second of a caller, likewise",
+        ),
+        SettingSpec::new(
+            "upload",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of request bodies per second, of all requests of a caller together, such as `\"10MiB\"`; faster ones are slowed down",
+        ),
+        SettingSpec::new(
+            "download",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of response bodies per second, likewise",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -229,6 +278,11 @@ pub(super) const UPSTREAM: SectionSchema = SectionSchema {
             "CA certificates to trust instead of the host's. This file is watched for changes; the host's are read again by each reload",
         )
         .with_flag(FlagSetting::CaFile),
+        SettingSpec::boolean(
+            "tell_upstream",
+            false,
+            "name the caller in the `User-Agent` of requests to OSS, as `caller/NAME`. OSS writes it to its access log. Such words of the client are removed",
+        ),
         SettingSpec::text("credentials", "default", "the `[credentials.NAME]` that signs"),
     ]],
     ..SectionSchema::EMPTY
@@ -264,7 +318,7 @@ pub(super) const ROUTE: SectionSchema = SectionSchema {
         SettingSpec::optional_text("connect", "likewise", "as in `[upstream]`"),
         SettingSpec::optional_text("credentials", "`[upstream]`'s", "the `[credentials.NAME]` that signs"),
     ]],
-    inherited: &["signature", "ca_file"],
+    inherited: &["signature", "ca_file", "tell_upstream"],
     ..SectionSchema::EMPTY
 };
 
@@ -290,6 +344,12 @@ pub(super) const LIMITS: SectionSchema = SectionSchema {
             "the size of a request head in HTTP/1.1 form; a larger one gets 431",
         ),
         SettingSpec::size("body", "5GiB", "the size of a request body; a larger one gets 400"),
+        SettingSpec::new(
+            "caller",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("none"),
+            "the limits of each caller that does not set its own",
+        ),
         SettingSpec::number(
             "upstream_connections",
             256,
@@ -319,7 +379,11 @@ pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
             "until the response from OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
         ),
         SettingSpec::duration("stall", "60s", "how long either side may be idle during a body"),
-        SettingSpec::duration("queue", "5s", "how long a request waits for a connection to OSS"),
+        SettingSpec::duration(
+            "queue",
+            "5s",
+            "how long a request waits for a connection to OSS, and before that for the limits of its caller",
+        ),
         SettingSpec::duration("idle", "50s", "how long an idle connection is kept open"),
         SettingSpec::duration("drain", "25s", "how long requests in flight may run after TERM"),
         SettingSpec::duration(
@@ -376,11 +440,13 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 24] = [
+const SECTIONS: &[&SectionSchema] = &[
     &LISTEN,
     &TLS,
     &CALLER,
     &CALLER_KEY,
+    &SEALING,
+    &CALLER_LIMITS,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use super::caller_limiter::CallerLimitError;
 use super::headers::PROXY_ERROR;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
@@ -55,6 +56,9 @@ pub(crate) enum ProxyError {
     /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
+    /// The request exceeds a limit of its caller.
+    #[error(transparent)]
+    CallerLimit(#[from] CallerLimitError),
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
@@ -166,6 +170,7 @@ impl ProxyError {
             | Self::Expectation
             | Self::Unidentified(_)
             | Self::Denied(_)
+            | Self::CallerLimit(_)
             | Self::Credentials(_)
             | Self::SigningKey(_)
             | Self::Unsendable
@@ -230,6 +235,7 @@ impl ProxyError {
                 DenyReason::Preflight => Parts(FORBIDDEN, Code::Preflight, "AccessDenied"),
                 DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
+            Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
             Self::Credentials(_) | Self::SigningKey(_) => {
                 Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }

@@ -2,6 +2,7 @@
 //! each stage, and each stage consumes the previous value. A request that policy has not admitted
 //! therefore cannot be passed to the signer.
 
+mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
 mod error;
@@ -97,7 +98,10 @@ async fn forward(
     let now = core.signing_time();
     let times = SignatureTimes { signed_at: &now, valid_at: now.at() };
     let signed = sign(core, listener, inbound, times, access).await?;
-    signed.send(core, inbound, access).await
+    let permit = signed.permit();
+    inbound.set_permit(permit.clone());
+    let response = signed.send(core, inbound, access).await?;
+    Ok(response.with_permit(permit))
 }
 
 /// Runs the stages up to the signature, in their required order. A dry run uses it too.
@@ -109,8 +113,11 @@ async fn sign<'a>(
     trace: &mut impl RequestTrace,
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    let mut identified = located.identify(core, listener, times.signed_at.at(), trace)?;
     inbound.isolation = identified.isolation(listener.rules.identify);
+    if trace.is_limited() && !identified.begin(core) {
+        Box::pin(identified.wait(core)).await?;
+    }
     let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     match admitted.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {

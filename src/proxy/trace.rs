@@ -14,6 +14,9 @@ use crate::telemetry::{AccessLogEvent, LoggedCaller};
 /// A recorder of the stages up to the signature. A stage records its result before the next one
 /// consumes it, so a rejection keeps the earlier results. Results that are not needed are ignored.
 pub(super) trait RequestTrace {
+    /// Returns whether the limits of the caller apply. They do not in a dry run.
+    fn is_limited(&self) -> bool;
+
     fn record_object(&mut self, object: &LocatedObject);
 
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState);
@@ -36,6 +39,10 @@ pub(super) trait RequestTrace {
 }
 
 impl RequestTrace for AccessLogEvent {
+    fn is_limited(&self) -> bool {
+        true
+    }
+
     fn record_object(&mut self, object: &LocatedObject) {
         self.operation = Some(object.operation);
         if self.is_logged() {

@@ -135,10 +135,10 @@ impl ProcessCounters {
         reloads.last = Some(taken);
     }
 
-    /// Returns the metrics of the caller of this name.
+    /// Returns the metrics of the callers of these names, which are all that are configured.
     #[must_use]
-    pub(crate) fn caller(&self, name: &Arc<str>) -> Arc<CallerMetrics> {
-        self.callers.get(name)
+    pub(crate) fn configured_callers(&self, names: &[&Arc<str>]) -> Vec<Arc<CallerMetrics>> {
+        self.callers.select(names)
     }
 
     /// Returns a snapshot of the metrics of callers.

@@ -17,6 +17,7 @@ use oss_signing_proxy::time::{Clock as _, Timestamp};
 
 use crate::secrets::{TRACE, search_for};
 use crate::support::h2::over_h2;
+use crate::support::script::line_of;
 use crate::support::{Answer, Client, ID, KEY, Proxy, Script, Served, ask, bucket, oss, proxy, run};
 
 const CALLER_ID: &str = "team-a-1";
@@ -457,6 +458,50 @@ fn explain_names_the_caller_of_a_request_or_why_there_is_none() {
         let (exit, out) = explain(header);
         assert_eq!(exit, Some(code), "{header}: {out}");
         assert!(out.contains(words), "{header}: {out}");
+    }
+}
+
+#[test]
+fn the_upstream_is_sent_the_name_of_the_caller_and_no_other() {
+    let oss = oss();
+    let upstream = Script::answering(OK);
+    let agents = [("user-agent", "sdk/1 Caller/team-b (x; caller/team-c)")];
+    for (lines, agent) in [
+        ("tell_upstream = true", "caller/team-a sdk/1 (x; )"),
+        ("tell_upstream = false", "sdk/1 Caller/team-b (x; caller/team-c)"),
+    ] {
+        let proxy =
+            proxy(upstream.address).listen("identify = [\"key\"]").upstream(lines).sections(CALLERS).start();
+        for version in [SignatureVersion::V4, SignatureVersion::V1] {
+            let asked = Asked { headers: &agents, version, ..Asked::new("GET", "k") };
+            assert_eq!(asked.send(&proxy, b"").status, 200);
+            let heads = upstream.heads();
+            assert_eq!(line_of(heads.last().expect("a head"), "user-agent"), Some(agent), "{lines}");
+        }
+    }
+    // The header is not signed for OSS.
+    for signature in ["v4", "v1"] {
+        let lines = format!("tell_upstream = true\nsignature = \"{signature}\"");
+        let proxy =
+            proxy(oss.address).listen("identify = [\"key\"]").upstream(&lines).sections(CALLERS).start();
+        let asked = Asked { headers: &agents, ..Asked::new("PUT", "k") };
+        assert_eq!(asked.send(&proxy, b"bytes").status, 200);
+    }
+}
+
+#[test]
+fn without_callers_a_client_cannot_name_one_to_the_upstream() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).upstream("tell_upstream = true").start();
+    for (line, agent) in [
+        ("User-Agent: caller/team-a\r\n", None),
+        ("User-Agent: sdk/1 caller/team-a\r\n", Some("sdk/1")),
+        ("", None),
+    ] {
+        let own = proxy.address.to_string();
+        let answer = Client::connect(proxy.address).ask("GET", "/photos/k", &own, line, b"");
+        assert_eq!(answer.status, 200);
+        assert_eq!(line_of(upstream.heads().last().expect("a head"), "user-agent"), agent);
     }
 }
 

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_sources;
 mod bodies;
 mod browsers;
+mod caller_limits;
 mod caller_rejections;
 mod callers;
 mod checks;

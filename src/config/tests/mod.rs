@@ -1,5 +1,6 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
+mod caller_limits;
 mod callers;
 mod credentials;
 mod endpoints;
@@ -11,6 +12,7 @@ mod listen;
 mod many;
 mod reference;
 mod route;
+mod sealing;
 mod settings;
 mod tool_routes;
 mod upstream;
