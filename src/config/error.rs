@@ -84,6 +84,16 @@ pub(super) enum ConfigErrorKind {
         "invalid origin; write it as browsers send it: scheme://host or scheme://host:port, such as https://app.example.com"
     )]
     WebOrigin,
+    #[error("needs trusted_proxies: the addresses or networks of the load balancers that connect here")]
+    NoTrustedProxies,
+    #[error(
+        "the peers of a Unix socket have no address to trust; use a TCP address, or remove proxy_protocol"
+    )]
+    UnixProxyProtocol,
+    #[error(
+        "invalid network {0:?}; write an address, or ADDRESS/BITS with zeros after the prefix, such as 10.0.0.0/8"
+    )]
+    Network(String),
     #[error("identity kind {0:?} is not supported by this build; remove it")]
     LaterIdentity(String),
     #[error("{0:?} is listed twice; remove one of them")]

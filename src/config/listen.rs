@@ -10,6 +10,7 @@ use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
+use super::proxy_protocol;
 use super::section::{ConfigSection, parsed};
 use super::settings::{ADMIN, LISTEN, TLS};
 use crate::address::{Endpoint, Host, Port};
@@ -62,6 +63,8 @@ pub(super) fn read(
         if identify.certificate && tls.as_ref().is_none_or(|tls| tls.client_ca_file.is_none()) {
             report.error(&section.at("identify"), ConfigErrorKind::NoClientCa);
         }
+        let trusted_proxies =
+            proxy_protocol::trusted_proxies(section, address.as_ref().map(|given| &given.value), report);
         let Some(address) = address else { continue };
         if identify.uid && address.value.socket().is_some() {
             report.error(&section.at("identify"), ConfigErrorKind::UidBeyondUnix);
@@ -84,6 +87,7 @@ pub(super) fn read(
             domains,
             policy,
             tls,
+            trusted_proxies,
         });
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));

@@ -21,6 +21,7 @@ mod listen;
 mod origin;
 mod ossutil_routes;
 mod provider_settings;
+mod proxy_protocol;
 mod roles;
 mod route;
 mod schema;

@@ -60,6 +60,15 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "let images, scripts and links of any site load objects (GET and HEAD without an `Origin`). The Host must be in `domains`, in `match.host` of a route, or a configured endpoint. IP addresses, `localhost` and OSS endpoint names are excluded",
         ),
         SettingSpec::boolean(
+            "proxy_protocol",
+            false,
+            "each connection begins with a PROXY protocol header (version 1 or 2), in which a load balancer names its client. Not for Unix sockets",
+        ),
+        SettingSpec::list(
+            "trusted_proxies",
+            "addresses and networks of these load balancers, such as `\"10.0.0.0/8\"`. Required with `proxy_protocol`; connections of others are closed",
+        ),
+        SettingSpec::boolean(
             "read_only",
             false,
             "allow reads only: GET, HEAD, and POST queries such as SelectObject and DoMetaQuery. A POST with an unknown parameter is rejected",

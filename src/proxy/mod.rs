@@ -56,6 +56,7 @@ pub(crate) async fn handle(
     in_flight: Rc<()>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let mut access = AccessLogEvent::begin(core.logged(), core.meter(), Rc::clone(&in_flight));
+    access.client = listener.client;
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -97,6 +97,8 @@ pub(crate) struct AcceptingListener {
     pub(crate) address: Option<SocketAddr>,
     /// The peer of the connection.
     pub(crate) peer: Rc<ConnectionPeer>,
+    /// The address of the client, if it has one. It may come from a load balancer.
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.
@@ -211,7 +213,7 @@ impl WorkerCore {
         }
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 

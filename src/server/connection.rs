@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -29,12 +30,15 @@ use super::drain::DrainSignal;
 use super::http_version::HttpVersion;
 use super::idle::{ClientActivity, IdleLimits, IdleTimer};
 use super::protocol::spoken_on;
+use super::proxy_protocol::proxied_client;
 use super::request_tasks::RequestTasks;
 use super::settings::ServerSettings;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
+use super::trusted_proxies::TrustedProxies;
 use super::verified_peer::VerifiedPeer;
 use crate::proxy::{self, AcceptingListener, ListenerRules, ResponseBody};
+use crate::telemetry::ProxyRejection;
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout, is_write_timeout};
 
 /// The context in which a connection is served.
@@ -47,6 +51,10 @@ pub(super) struct ConnectionContext {
     pub(super) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(super) address: Option<SocketAddr>,
+    /// The address of the client, or of the load balancer until its header is read.
+    pub(super) client: Option<SocketAddr>,
+    /// The load balancers that may connect; `None` if clients connect directly.
+    pub(super) trusted_proxies: Option<Arc<TrustedProxies>>,
     /// The TLS requirements under which the connection was accepted.
     pub(super) tls_requirements: Arc<ClientTlsPolicy>,
     pub(super) tls: Option<TlsAcceptor>,
@@ -64,23 +72,54 @@ enum ConnectionEnd {
 
 impl ConnectionContext {
     /// Serves HTTP until either side closes the connection or the drain ends it.
-    pub(super) async fn serve(&self, accepted: AcceptedSocket) {
+    pub(super) async fn serve(&mut self, accepted: AcceptedSocket) {
         let peer = VerifiedPeer::new(&self.tls_requirements);
         match accepted {
             AcceptedSocket::Tcp(stream) => {
                 // Otherwise a small response can wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
-                if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                if let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+                    && self.learn_client(&stream).await
+                {
                     self.speak(stream, peer).await;
                 }
             }
             AcceptedSocket::Unix(stream) => {
-                if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
+                if let Ok(stream) = tokio::net::UnixStream::from_std(stream)
+                    && self.learn_client(&stream).await
+                {
                     let peer = peer.with_process(&stream);
                     Box::pin(self.speak(stream, peer)).await;
                 }
             }
         }
+    }
+
+    /// Reads the address of the client from the header of a load balancer, if the listener has some.
+    /// Returns `false` if the connection must be closed.
+    async fn learn_client(&mut self, socket: &impl ClientSocket) -> bool {
+        let Some(trusted) = &self.trusted_proxies else { return true };
+        // guard: header-of-trusted-proxy
+        if !self.client.is_some_and(|peer| trusted.contains(peer.ip())) {
+            self.reject_proxy(ProxyRejection::Untrusted, &"the peer is not in trusted_proxies");
+            return false;
+        }
+        match self.in_time(proxied_client(socket)).await {
+            Ok(client) => {
+                self.client = client.or(self.client);
+                true
+            }
+            Err(error) => {
+                self.reject_proxy(ProxyRejection::Invalid, &error);
+                false
+            }
+        }
+    }
+
+    fn reject_proxy(&self, rejection: ProxyRejection, error: &dyn fmt::Display) {
+        let peer = self.client.map(|peer| peer.ip().to_canonical());
+        let now = self.current.get().core.clock().now();
+        self.current.get().core.counters().proxy_rejections.record(rejection, peer, error, now);
     }
 
     async fn speak(&self, socket: impl ClientSocket, peer: VerifiedPeer) {
@@ -244,6 +283,7 @@ impl ConnectionContext {
         let peer = Rc::clone(peer);
         let id = self.listener;
         let address = self.address;
+        let client = self.client.map(|client| client.ip().to_canonical());
         // The last rules of a listener that is removed still apply to its connections.
         let last = RefCell::new(Rc::clone(&self.rules));
         service_fn(move |request: Request<Incoming>| {
@@ -256,7 +296,7 @@ impl ConnectionContext {
                 }
                 None => peer.last(),
             };
-            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address, peer };
+            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address, peer, client };
             let in_flight = activity.begin(request.method());
             proxy::handle(Rc::clone(&setup.core), listener, request, in_flight)
         })

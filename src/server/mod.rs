@@ -17,13 +17,17 @@ mod http_version;
 mod idle;
 mod listen;
 mod listening_socket;
+mod peek;
 mod plan;
 mod protocol;
+mod proxy_header;
+mod proxy_protocol;
 mod request_tasks;
 mod settings;
 mod socket_activation;
 mod streams;
 mod tls;
+mod trusted_proxies;
 mod unix;
 mod verified_peer;
 mod workers;
@@ -51,6 +55,7 @@ pub use settings::ServerSettings;
 pub use socket_activation::ActivatedSockets;
 pub use tls::InvalidTls;
 pub(crate) use tls::{ListenerTls, TlsFiles};
+pub(crate) use trusted_proxies::{IpNetwork, TrustedProxies};
 
 use crate::offload::BlockingLane;
 use crate::proxy::ListenerRules;
@@ -169,6 +174,7 @@ impl Server {
                     rules,
                     tls,
                     tls_requirements: Arc::clone(&one.tls_requirements),
+                    trusted_proxies: listen.trusted_proxies.clone(),
                 });
             }
         }

@@ -42,6 +42,7 @@ mod places;
 mod presign;
 mod process;
 mod properties;
+mod proxy_protocol;
 mod public_items;
 mod reference;
 mod rejected;

@@ -149,7 +149,8 @@ impl ReadyConfig {
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
         let address = listen.address.socket().map(connected_to);
         let peer = own_peer(&rules);
-        let listener = AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer) };
+        let listener =
+            AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client: None };
         Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
     }
 }
