@@ -5,8 +5,10 @@
 mod client_signature;
 mod derived_keys;
 mod directory;
+mod hand_out;
 mod identity_context;
 mod identity_error;
+mod listener_content;
 mod presented_identity;
 mod settings;
 mod signature_claim;
@@ -23,8 +25,10 @@ pub(crate) use client_signature::remove_signature;
 pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
+pub(crate) use hand_out::{HandOutError, KeyHandOut, is_handed_out};
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub(crate) use listener_content::ListenerContent;
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
 
@@ -114,6 +118,8 @@ impl ClientRequest<'_> {
     }
 }
 
+#[cfg(test)]
+mod hand_out_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Callers as configured: their names, their identities and their rights.
 
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// A caller as configured.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct CallerSettings {
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.
     pub(crate) token: Option<Secret>,
+    /// Handed-out keys that were issued before this time are rejected.
+    pub(crate) credentials_not_before: Option<Timestamp>,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
 }

@@ -24,6 +24,8 @@ fn error(result: Result<String, IdentityError>) -> &'static str {
         Err(IdentityError::UnknownToken) => "unknown token",
         Err(IdentityError::UnknownKey { .. }) => "unknown",
         Err(IdentityError::UnexpectedToken { .. }) => "token",
+        Err(IdentityError::TokenExpired { .. }) => "token expired",
+        Err(IdentityError::TokenTooOld) => "token too old",
         Err(IdentityError::UnsignedParameter(_)) => "unsigned parameter",
         Err(IdentityError::Mismatch(_)) => "mismatch",
         Err(IdentityError::UrlParameter(_)) => "url parameter",

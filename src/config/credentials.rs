@@ -168,10 +168,19 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
+        self.referenced(&given, report)
+    }
+
+    /// Reads the secret that a value refers to. A value that is the secret itself causes a warning.
+    pub(super) fn referenced(
+        &self,
+        given: &SpannedValue<String>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
             report.warn(&given.at, &ConfigWarning::Inline);
         }
-        self.resolve(&given, report)
+        self.resolve(given, report)
     }
 
     fn resolve(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {

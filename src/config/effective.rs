@@ -263,7 +263,9 @@ fn whole(value: &DeValue<'_>) -> Zeroizing<String> {
 fn is_confidential(name: &str, text: &str) -> bool {
     let is_reference = ["file:", "env:", "credential:"].iter().any(|kind| text.starts_with(kind));
     match name {
-        "access_key_id" | "access_key_secret" | "security_token" | "token" | "secret" => !is_reference,
+        "access_key_id" | "access_key_secret" | "security_token" | "token" | "secret" | "master" => {
+            !is_reference
+        }
         // A URL may contain a key.
         "url" => text.contains(['?', '@']),
         "external_id" => true,

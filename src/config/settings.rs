@@ -20,6 +20,7 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         ),
         section("listen", ValueKind::TableList(&LISTEN)),
         section("caller", ValueKind::TableList(&CALLER)),
+        section("hand_out", ValueKind::Table(&HAND_OUT)),
         section("admin", ValueKind::Table(&ADMIN)),
         section("upstream", ValueKind::Table(&UPSTREAM)),
         section("route", ValueKind::TableList(&ROUTE)),
@@ -41,6 +42,11 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "`HOST:PORT`, `unix:PATH`, or `systemd:NAME` for the sockets with `FileDescriptorName=NAME`",
         )
         .with_flag(FlagSetting::Listen),
+        SettingSpec::text(
+            "serve",
+            "objects",
+            "`\"objects\"`, or `\"credentials\"` for a listener that serves access keys to callers, and no objects",
+        ),
         SettingSpec::new(
             "tls",
             ValueKind::Table(&TLS),
@@ -82,7 +88,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         SettingSpec::boolean(
             "unsafe_plain",
             false,
-            "accept tokens on a non-loopback address without TLS, where others can read them",
+            "accept tokens and hand out keys on a non-loopback address without TLS, where others can read them",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -126,6 +132,11 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "none",
             "its bearer token, by reference: at least 27 random characters",
         ),
+        SettingSpec::optional_text(
+            "credentials_not_before",
+            "none",
+            "keys that were handed out to it before this time are rejected; `2026-11-30T00:00:00Z`",
+        ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
             "open",
@@ -150,6 +161,23 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
             "secret",
             "required",
             "the access key secret, by reference: at least 27 random characters",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const HAND_OUT: SectionSchema = SectionSchema {
+    name: "[hand_out]",
+    groups: &[&[
+        SettingSpec::list(
+            "master",
+            "one or two masters, by reference, with at least 32 random characters: the first makes keys, and both verify them",
+        ),
+        SettingSpec::duration("lifetime", "1h", "the lifetime of keys, from `1m` to `12h`"),
+        SettingSpec::optional_text(
+            "credentials",
+            "none",
+            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -362,11 +390,12 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 24] = [
+const SECTIONS: [&SectionSchema; 25] = [
     &LISTEN,
     &TLS,
     &CALLER,
     &CALLER_KEY,
+    &HAND_OUT,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

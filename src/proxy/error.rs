@@ -6,10 +6,11 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
+use super::key_error::KeyRequestError;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
-use crate::caller::{IdentityError, MalformedKind};
+use crate::caller::{HandOutError, IdentityError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
@@ -55,6 +56,9 @@ pub(crate) enum ProxyError {
     /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
+    /// The request for access keys is rejected.
+    #[error(transparent)]
+    Keys(#[from] KeyRequestError),
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
@@ -164,6 +168,7 @@ impl ProxyError {
             | Self::Expectation
             | Self::Unidentified(_)
             | Self::Denied(_)
+            | Self::Keys(_)
             | Self::Credentials(_)
             | Self::SigningKey(_)
             | Self::Unsendable
@@ -228,6 +233,7 @@ impl ProxyError {
                 DenyReason::Preflight => Parts(FORBIDDEN, Code::Preflight, "AccessDenied"),
                 DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
+            Self::Keys(why) => Parts::without_keys(why),
             Self::Credentials(_) | Self::SigningKey(_) => {
                 Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }
@@ -252,6 +258,8 @@ impl ErrorResponseParts {
             IdentityError::UnknownKey { .. } | IdentityError::UnexpectedToken { .. } => {
                 Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId")
             }
+            IdentityError::TokenExpired { .. } => Self(FORBIDDEN, Code::Expired, "SecurityTokenExpired"),
+            IdentityError::TokenTooOld => Self(FORBIDDEN, Code::Expired, "InvalidSecurityToken"),
             IdentityError::Mismatch(_) | IdentityError::UnsignedParameter(_) => {
                 Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch")
             }
@@ -268,6 +276,27 @@ impl ErrorResponseParts {
                 }
                 MalformedKind::Denied => Self(FORBIDDEN, Code::MalformedSignature, "AccessDenied"),
             },
+        }
+    }
+
+    /// Returns the parts for a client that gets no access key.
+    fn without_keys(why: &KeyRequestError) -> Self {
+        use RejectionCode as Code;
+        match why {
+            KeyRequestError::ForeignHost => {
+                Self(StatusCode::MISDIRECTED_REQUEST, Code::UnknownHost, "MisdirectedRequest")
+            }
+            KeyRequestError::ForeignPage => Self(StatusCode::FORBIDDEN, Code::Browser, "AccessDenied"),
+            KeyRequestError::Path => Self(StatusCode::NOT_FOUND, Code::UnknownPath, "NoSuchKey"),
+            KeyRequestError::Method => Self(StatusCode::METHOD_NOT_ALLOWED, Code::Method, "MethodNotAllowed"),
+            KeyRequestError::NotMade(HandOutError::Ended) => {
+                Self(StatusCode::FORBIDDEN, Code::Expired, "AccessDenied")
+            }
+            KeyRequestError::Withdrawn
+            | KeyRequestError::NotHandedOut
+            | KeyRequestError::NotMade(HandOutError::Sealing(_)) => {
+                Self(StatusCode::SERVICE_UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext};
+use crate::caller::{self, CallerIdentity, ClientRequest};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -120,13 +120,8 @@ impl LocatedRequest {
             query: &mut object.query,
             headers: &mut self.headers,
         };
-        let context = IdentityContext {
-            directory: &core.state().callers.directory,
-            kinds: listener.rules.identify,
-            product: region.map_or(SigningProduct::Oss, Region::product),
-            keys: core.caller_keys(),
-            now,
-        };
+        let product = region.map_or(SigningProduct::Oss, Region::product);
+        let context = core.identity_context(listener, product, now);
         let caller = caller::identify(request, context)?;
         if let Some(caller) = caller.caller() {
             object.route_for_caller(&caller.name, &core.state().routing_table)?;

@@ -1,6 +1,7 @@
 //! State shared by requests: that of the process, and that of each worker.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,8 +10,12 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityKinds};
+use crate::caller::{
+    Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityContext, IdentityKinds, KeyHandOut,
+    ListenerContent,
+};
 use crate::credentials::{CredentialServices, CredentialSource};
+use crate::oss::SigningProduct;
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
 use crate::telemetry::{AccessLogging, CallerMetrics, MetricsHandle, ProcessCounters};
@@ -25,6 +30,8 @@ pub struct ProxyState {
     pub(crate) upstreams: Vec<UpstreamSigning>,
     /// The callers.
     pub(crate) callers: ServedCallers,
+    /// The credential sources whose keys listeners pass on, by name.
+    pub(crate) passed_on: HashMap<String, Arc<CredentialSource>>,
     /// The access log setting: whether each request is logged.
     pub(crate) access_log: AccessLogging,
     /// The request limits.
@@ -71,6 +78,8 @@ pub(crate) struct ListenerRules {
     pub(crate) domains: Vec<String>,
     /// The kinds of identity that the listener accepts.
     pub(crate) identify: IdentityKinds,
+    /// What the listener serves.
+    pub(crate) content: ListenerContent,
     /// The access policy.
     pub(crate) policy: AccessPolicy,
     /// `true` if the listener uses TLS.
@@ -125,8 +134,12 @@ impl ProxyState {
 impl ServedCallers {
     /// Creates the directory of the configured callers, and finds their metrics.
     #[must_use]
-    pub(crate) fn new(callers: Option<&[CallerSettings]>, counters: &ProcessCounters) -> Self {
-        let directory = CallerDirectory::new(callers);
+    pub(crate) fn new(
+        callers: Option<&[CallerSettings]>,
+        hand_out: Option<Arc<KeyHandOut>>,
+        counters: &ProcessCounters,
+    ) -> Self {
+        let directory = CallerDirectory::new(callers).handing_out(hand_out);
         let metrics = directory.callers().iter().map(|caller| counters.caller(&caller.name)).collect();
         Self { directory, metrics }
     }
@@ -242,8 +255,20 @@ impl WorkerCore {
         &self.keys
     }
 
-    pub(super) fn caller_keys(&self) -> &DerivedKeys {
-        &self.caller_keys
+    /// Returns the context in which a client of a listener is identified.
+    pub(super) fn identity_context(
+        &self,
+        listener: &AcceptingListener,
+        product: SigningProduct,
+        now: Timestamp,
+    ) -> IdentityContext<'_> {
+        IdentityContext {
+            directory: &self.state.callers.directory,
+            kinds: listener.rules.identify,
+            product,
+            keys: &self.caller_keys,
+            now,
+        }
     }
 
     pub(super) fn endpoint_cache(&self) -> &EndpointCache {

@@ -26,6 +26,7 @@ pub(crate) enum RejectionCode {
     S3Body,
     TooLarge,
     UnknownHost,
+    UnknownPath,
     UpstreamInvalid,
     UpstreamLoop,
     UpstreamReset,
@@ -59,6 +60,7 @@ impl RejectionCode {
             Self::S3Body => "s3-body",
             Self::TooLarge => "too-large",
             Self::UnknownHost => "unknown-host",
+            Self::UnknownPath => "unknown-path",
             Self::UpstreamInvalid => "upstream-invalid",
             Self::UpstreamLoop => "upstream-loop",
             Self::UpstreamReset => "upstream-reset",
@@ -97,7 +99,8 @@ impl RejectionCode {
             | Self::Preflight
             | Self::S3Body
             | Self::TooLarge
-            | Self::UnknownHost => None,
+            | Self::UnknownHost
+            | Self::UnknownPath => None,
         }
     }
 }
