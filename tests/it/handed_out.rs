@@ -21,7 +21,9 @@ use oss_signing_proxy::time::{Clock, Timestamp};
 use serde_json::Value;
 
 use crate::secrets::search_for;
-use crate::support::{Answer, Client, ID, KEY, Proxy, Script, Served, ask, bucket, oss, proxy};
+use crate::support::{
+    Answer, Client, ID, KEY, Proxy, SECRET, STS_ID, Script, Served, TOKEN, ask, bucket, oss, proxy,
+};
 
 const MASTER: &str = "PlantedMasterOf40LettersAndDigits0123456";
 const OTHER_MASTER: &str = "AnotherMasterOf40LettersAndDigits0123456";
@@ -379,12 +381,22 @@ fn a_local_instance_passes_on_the_keys_that_it_fetches_and_signs_with_them() {
 #[test]
 fn keys_of_oss_are_never_passed_on() {
     let oss = oss();
+    let temporary = format!(
+        "{{\"AccessKeyId\":\"{STS_ID}\",\"AccessKeySecret\":\"{SECRET}\",\"SecurityToken\":\"{TOKEN}\",\"Expiration\":\"2999-01-01T00:00:00Z\"}}"
+    );
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{temporary}", temporary.len());
+    let service = Script::answering(answer.leak());
+    let fetched = format!("type = \"uri\"\nurl = \"http://{}/\"\n", service.address);
+    let lasting = format!("type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n");
     let pass_on = "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\n[hand_out]\ncredentials = \"default\"\n";
-    let proxy = proxy(oss.address).sections(pass_on).start();
-    for path in ["/credentials", "/aws", "/latest/meta-data/ram/security-credentials/default"] {
-        let answer = ask_for(proxy.listeners[1], path, "");
-        assert_eq!((answer.status, answer.refused()), (503, Some("credentials-unavailable")), "{path}");
-        assert!(!answer.text().contains(ID), "{}", answer.text());
+    for credentials in [fetched, lasting] {
+        let proxy = proxy(oss.address).credentials(&credentials).sections(pass_on).start();
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+        for path in ["/credentials", "/aws", "/latest/meta-data/ram/security-credentials/default"] {
+            let answer = ask_for(proxy.listeners[1], path, "");
+            assert_eq!((answer.status, answer.refused()), (503, Some("credentials-unavailable")), "{path}");
+            search_for(path, &answer.text(), &[ID, STS_ID, SECRET, TOKEN]);
+        }
     }
 }
 
