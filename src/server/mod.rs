@@ -164,6 +164,7 @@ impl Server {
                 let rules = ListenerRules {
                     domains: listen.domains.clone(),
                     identify: listen.identify,
+                    content: listen.content.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
                     unnamed: one.socket.listener.is_unix(),

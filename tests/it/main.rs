@@ -27,6 +27,7 @@ mod explain_error;
 mod gauges;
 mod guard;
 mod h2;
+mod handed_out;
 mod keys;
 mod keys_command;
 mod layers;
