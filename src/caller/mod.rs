@@ -2,9 +2,11 @@
 //! to all requests. Afterwards the client's signature is removed, and the request is signed again.
 //! Pure.
 
+mod caller_origin;
 mod client_signature;
 mod derived_keys;
 mod directory;
+mod identity_claim;
 mod identity_context;
 mod identity_error;
 mod presented_identity;
@@ -18,11 +20,13 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+pub(crate) use caller_origin::CallerOrigin;
 pub use client_signature::remove_client_signature;
 pub(crate) use client_signature::remove_signature;
 pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
+pub(crate) use identity_claim::IdentityClaim;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub use settings::CallerAccess;

@@ -1,5 +1,6 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use super::caller_origin::CallerOrigin;
 use crate::secret::Secret;
 
 /// A caller as configured.
@@ -15,6 +16,28 @@ pub(crate) struct CallerSettings {
     pub(crate) token: Option<Secret>,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
+    /// The section that defines the caller.
+    pub(crate) origin: CallerOrigin,
+}
+
+impl CallerSettings {
+    /// Returns a copy with at most this access, and only with the keys that `is_valid` accepts by
+    /// their ids.
+    #[must_use]
+    pub(crate) fn restricted(&self, access_max: CallerAccess, is_valid: impl Fn(&str) -> bool) -> Self {
+        let Self { name, access, keys, token, is_open, origin } = self;
+        let keys = keys.iter().filter(|key| is_valid(&key.id));
+        let copy =
+            |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
+        Self {
+            name: name.clone(),
+            access: (*access).min(access_max),
+            keys: keys.map(copy).collect(),
+            token: token.as_ref().map(|token| Secret::from(token.expose())),
+            is_open: *is_open,
+            origin: origin.clone(),
+        }
+    }
 }
 
 /// An access key of a caller. It is valid only at this proxy.
@@ -26,8 +49,8 @@ pub(crate) struct CallerKey {
     pub(crate) secret: Secret,
 }
 
-/// The operations that a caller may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// The operations that a caller may use, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum CallerAccess {
     /// None.
     #[default]

@@ -35,6 +35,8 @@ pub(super) enum ValueKind {
     TextList,
     /// `[key]`, or an inline table.
     Table(&'static SectionSchema),
+    /// A string, or an inline table.
+    TextOrTable(&'static SectionSchema),
     /// `[[key]]`.
     TableList(&'static SectionSchema),
     /// `[key.NAME]`, where the key `type` of each section determines its other keys.
@@ -143,7 +145,9 @@ impl SettingSpec {
     /// Returns the keys of the section or sections that the key holds, if they are always the same.
     pub(super) fn section(&self) -> Option<&'static SectionSchema> {
         match self.kind {
-            ValueKind::Table(schema) | ValueKind::TableList(schema) => Some(schema),
+            ValueKind::Table(schema) | ValueKind::TextOrTable(schema) | ValueKind::TableList(schema) => {
+                Some(schema)
+            }
             ValueKind::Text
             | ValueKind::Boolean
             | ValueKind::Number

@@ -18,6 +18,13 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
             "revoked",
             "ids of keys and names of callers that are rejected, wherever they are configured",
         ),
+        SettingSpec::optional_text("callers_file", "none", "a file of further `[[caller]]` sections"),
+        SettingSpec::new(
+            "callers_dir",
+            ValueKind::TextOrTable(&CALLERS_DIR),
+            DefaultValue::Described("none"),
+            "a directory of such files, one for each team: all `*.toml` whose names do not begin with `.`; its path, or a table with the keys below",
+        ),
         section("listen", ValueKind::TableList(&LISTEN)),
         section("caller", ValueKind::TableList(&CALLER)),
         section("admin", ValueKind::Table(&ADMIN)),
@@ -99,6 +106,33 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "clients must present a certificate of this authority; revocation lists (PEM, `X509 CRL`) in the same file apply, see below",
         ),
     ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLERS_DIR: SectionSchema = SectionSchema {
+    name: "callers_dir",
+    groups: &[&[
+        SettingSpec::optional_text("path", "required", "the directory"),
+        SettingSpec::optional_text(
+            "ceiling",
+            "none",
+            "`file:PATH` of a file with the most that its callers may be allowed, such as `allow = \"read\"`",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+/// A file of `callers_file` or `callers_dir`.
+pub(super) const CALLERS_FILE: SectionSchema = SectionSchema {
+    name: "a file of callers",
+    groups: &[&[section("caller", ValueKind::TableList(&CALLER))]],
+    ..SectionSchema::EMPTY
+};
+
+/// A file of `callers_dir.ceiling`.
+pub(super) const CEILING: SectionSchema = SectionSchema {
+    name: "a ceiling",
+    groups: &[&[SettingSpec::optional_text("allow", "required", "the highest value of `allow`")]],
     ..SectionSchema::EMPTY
 };
 
@@ -362,9 +396,10 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 24] = [
+const SECTIONS: [&SectionSchema; 25] = [
     &LISTEN,
     &TLS,
+    &CALLERS_DIR,
     &CALLER,
     &CALLER_KEY,
     &ADMIN,
@@ -410,7 +445,8 @@ pub(super) fn single_settings() -> Vec<SingleSetting> {
             | ValueKind::Number
             | ValueKind::Duration
             | ValueKind::Size
-            | ValueKind::TextList => {
+            | ValueKind::TextList
+            | ValueKind::TextOrTable(_) => {
                 all.push(SingleSetting { path: spec.key.to_owned(), spec });
                 continue;
             }

@@ -125,8 +125,9 @@ impl ProxyState {
 impl ServedCallers {
     /// Creates the directory of the configured callers, and finds their metrics.
     #[must_use]
-    pub(crate) fn new(callers: Option<&[CallerSettings]>, counters: &ProcessCounters) -> Self {
-        let directory = CallerDirectory::new(callers);
+    pub(crate) fn new(callers: Option<&[Arc<CallerSettings>]>, counters: &ProcessCounters) -> Self {
+        let settings = callers.unwrap_or_default().iter().map(|caller| &**caller);
+        let directory = CallerDirectory::from_settings(callers.is_some(), settings);
         let metrics = directory.callers().iter().map(|caller| counters.caller(&caller.name)).collect();
         Self { directory, metrics }
     }

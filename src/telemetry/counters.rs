@@ -25,6 +25,7 @@ pub struct ProcessCounters {
     reloads: Mutex<ReloadStatus>,
     worker_metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
     callers: CallerMetricsMap,
+    broken_callers_files: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +128,17 @@ impl ProcessCounters {
             reloads.failed += 1;
         }
         reloads.last = Some(taken);
+    }
+
+    /// Sets the number of files of callers that cannot be used.
+    pub(crate) fn set_broken_callers_files(&self, count: u64) {
+        self.broken_callers_files.store(count, Relaxed);
+    }
+
+    /// Returns the number of files of callers that cannot be used.
+    #[must_use]
+    pub(crate) fn broken_callers_files(&self) -> u64 {
+        self.broken_callers_files.load(Relaxed)
     }
 
     /// Returns the metrics of the caller of this name.

@@ -61,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "time",
             "offload",
             "address",
+            "caller",
             "transport",
             "credentials",
             "telemetry",

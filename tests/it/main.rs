@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_sources;
 mod bodies;
 mod callers;
+mod callers_files;
 mod checks;
 mod clocks;
 mod commands;
