@@ -17,7 +17,8 @@ use super::start_error::{BadSource, StartError};
 use super::trust_stores::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
-use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
+use crate::caller::CallerSettings;
+use crate::config::{self, CallerSources, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
 use crate::credentials::{
     ConfiguredSources, CredentialServices, CredentialSource, NamedSpec, ProvideError, ProviderSpec,
     SourceEnv, SourceMap, build_sources, each, rebuild_sources,
@@ -69,6 +70,9 @@ pub(crate) struct BuiltApp {
     pub(crate) log: telemetry::LogSettings,
     pub(crate) drain_delay: Duration,
     pub(crate) effective_settings: Arc<[EffectiveSetting]>,
+    /// The callers, for a comparison with those of the next configuration.
+    pub(crate) callers: Arc<[Arc<CallerSettings>]>,
+    pub(crate) caller_sources: Arc<CallerSources>,
     pub(crate) routes: Vec<admin::AdminRoute>,
     pub(crate) certificates: Vec<ListenerCertificate>,
     specs: Vec<NamedSpec>,
@@ -140,6 +144,7 @@ impl AppBuilder {
         let ProxyConfig {
             callers,
             hand_out,
+            caller_sources,
             routing_table,
             upstreams,
             limits,
@@ -186,6 +191,8 @@ impl AppBuilder {
             log,
             drain_delay: timeouts.drain_delay,
             effective_settings: effective_settings.into(),
+            callers: callers.unwrap_or_default().into(),
+            caller_sources: Arc::new(caller_sources),
             routes,
             specs: Vec::new(),
         })

@@ -146,13 +146,15 @@ impl ServedCallers {
     /// still count.
     #[must_use]
     pub(crate) fn new(
-        callers: Option<&[CallerSettings]>,
+        callers: Option<&[Arc<CallerSettings>]>,
         default: CallerLimits,
         hand_out: Option<Arc<KeyHandOut>>,
         counters: &ProcessCounters,
         previous: Option<&Self>,
     ) -> Self {
-        let directory = CallerDirectory::new(callers).handing_out(hand_out);
+        let settings = callers.unwrap_or_default().iter().map(|caller| &**caller);
+        let directory = CallerDirectory::from_settings(callers.is_some(), settings.clone());
+        let directory = directory.handing_out(hand_out);
         let names: Vec<&Arc<str>> = directory.callers().iter().map(|caller| &caller.name).collect();
         let metrics = counters.configured_callers(&names);
         let previous = previous.into_iter().flat_map(|previous| previous.limiters.iter().flatten());
@@ -163,7 +165,7 @@ impl ServedCallers {
             let new = || Arc::new(CallerLimiter::new(Arc::clone(name), limits));
             (!limits.is_unlimited()).then(|| kept.map_or_else(new, |kept| Arc::clone(kept)))
         };
-        let limiters = callers.unwrap_or_default().iter().zip(names).map(limiter).collect();
+        let limiters = settings.zip(names).map(limiter).collect();
         Self { directory, metrics, limiters }
     }
 

@@ -12,6 +12,7 @@ mod browsers;
 mod caller_limits;
 mod caller_rejections;
 mod callers;
+mod callers_files;
 mod checks;
 mod clocks;
 mod commands;
