@@ -330,7 +330,8 @@ fn check_and_explain_show_the_identities_of_connections() {
     };
     let out = explain("/photos/k");
     assert!(
-        out.contains("caller      local\n") && out.contains(&format!("client      uid {own}, ")),
+        out.contains(&format!("caller      local ({path}:"))
+            && out.contains(&format!("client      uid {own}, ")),
         "{out}"
     );
     let out = explain("https://127.0.0.1:18772/photos/k");
