@@ -24,6 +24,7 @@ mod echo;
 mod ecs;
 mod embedding;
 mod explain;
+mod explain_client;
 mod explain_error;
 mod gauges;
 mod guard;
