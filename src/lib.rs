@@ -25,6 +25,7 @@
 //!      ├──────► caller        │                            │          client identity
 //!      │          ▼           │                            │
 //!      ├──────► sign          │                            │          signatures
+//!      ├──────► sealing       │                            │          sealed secrets
 //!      ▼                      ▼                            ▼
 //!     oss          time          secret          histogram            types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
@@ -85,6 +86,7 @@ mod offload;
 pub mod oss;
 mod policy;
 mod proxy;
+mod sealing;
 pub mod secret;
 mod server;
 mod sign;

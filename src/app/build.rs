@@ -551,7 +551,8 @@ const NO_TRUST: TrustStoreId = TrustStoreId(usize::MAX);
 /// background.
 const START_WAIT: Duration = Duration::from_millis(1_500);
 /// The time that a reload waits for new sources. If they take longer, the reload is rejected and
-/// retried.
-const RELOAD_WAIT: Duration = Duration::from_secs(5);
+/// retried. It is shorter than the timeout of a credentials URI, so that a slow one is reported as
+/// slow, and not as failed.
+const RELOAD_WAIT: Duration = Duration::from_secs(4);
 /// The limit on the time to read the files that a configuration names, and to bind its sockets.
 const FILES_LIMIT: Duration = Duration::from_secs(10);

@@ -9,11 +9,13 @@ use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
+use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
 use crate::caller::{CallerAccess, CallerKey, CallerSettings};
 use crate::credentials::{StaticKeyConfig, check_key};
+use crate::sealing::SealedPlace;
 use crate::secret::Secret;
 
 /// The callers of the file.
@@ -63,8 +65,10 @@ pub(super) fn read(
             key_ids: Vec::new(),
         };
     }
+    let masters = SealingMasters::read(root, secrets, report);
     let mut reader = CallerReader {
         secrets,
+        masters: &masters,
         revoked: RevokedEntries::read(root, report),
         names: HashMap::new(),
         first_open: None,
@@ -126,6 +130,7 @@ struct DescribedCaller {
 /// Reads callers, and compares each with those before it.
 struct CallerReader<'a> {
     secrets: &'a SecretResolver<'a>,
+    masters: &'a SealingMasters,
     revoked: RevokedEntries,
     /// The names with their origins.
     names: HashMap<String, ValueOrigin>,
@@ -163,7 +168,8 @@ impl CallerReader<'_> {
         let limits = caller_limits::read(section, "limits", report);
         let before = report.count();
         let sections = section.children("key", report);
-        let token = self.token(section, is_revoked, report);
+        // The token of a revoked caller may already be deleted.
+        let token = if is_revoked { None } else { self.token(section, name.as_deref(), report) };
         if sections.is_empty() && token.is_none() && !is_open && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
@@ -183,7 +189,7 @@ impl CallerReader<'_> {
             if is_revoked || is_id_revoked {
                 continue;
             }
-            let Some(key) = self.key(section, id, report) else { continue };
+            let Some(key) = self.key(section, name.as_deref(), id, report) else { continue };
             let is_same =
                 |other: &CallerKey| other.id == key.id && other.secret.expose() == key.secret.expose();
             if keys.iter().any(is_same) {
@@ -220,18 +226,15 @@ impl CallerReader<'_> {
         true
     }
 
-    /// Reads the token, and reports one that another caller has. The token of a revoked caller may
-    /// already be deleted.
+    /// Reads the token of a caller, and reports one that another caller has.
     fn token(
         &mut self,
         section: &ConfigSection<'_>,
-        is_revoked: bool,
+        caller: Option<&str>,
         report: &mut ConfigReport,
     ) -> Option<Secret> {
-        if is_revoked {
-            return None;
-        }
-        let token = self.secrets.confidential(section, "token", report)?;
+        let place = caller.map(|caller| SealedPlace::Token { caller });
+        let token = self.secret(section, "token", place, report)?;
         let at = section.at("token");
         let text = token.expose();
         if text.len() < SECRET_MIN {
@@ -276,10 +279,12 @@ impl CallerReader<'_> {
     fn key(
         &self,
         section: &ConfigSection<'_>,
+        caller: Option<&str>,
         id: Option<String>,
         report: &mut ConfigReport,
     ) -> Option<CallerKey> {
-        let secret = self.secrets.confidential(section, "secret", report)?;
+        let place = caller.zip(id.as_deref()).map(|(caller, id)| SealedPlace::Key { caller, id });
+        let secret = self.secret(section, "secret", place, report)?;
         let checked = id.as_ref().map_or(Ok(()), |id| check_key(id, secret.expose(), None));
         if let Err(invalid) = checked {
             report.error(&section.at("secret"), invalid.into());
@@ -287,6 +292,21 @@ impl CallerReader<'_> {
             report.error(&section.at("secret"), ConfigErrorKind::ShortSecret);
         }
         Some(CallerKey { id: id?, secret })
+    }
+
+    /// Reads a secret by reference or sealed. A sealed one is opened only at a valid place.
+    fn secret(
+        &self,
+        section: &ConfigSection<'_>,
+        key: &str,
+        place: Option<SealedPlace<'_>>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
+        let given = section.text(key, report)?;
+        if SealedPlace::is_sealed(&given.value) {
+            return self.masters.open(&given, place?, report);
+        }
+        self.secrets.confidential(section, key, report)
     }
 }
 

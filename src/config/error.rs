@@ -133,6 +133,24 @@ pub(super) enum ConfigErrorKind {
     TokenCharacters,
     #[error("another caller already has this token ({0}); change one of them")]
     TokenInUse(String),
+    #[error("the master must not be in the file itself; use env:NAME, file:PATH or credential:NAME")]
+    InlineMaster,
+    #[error(
+        "the master has fewer than 32 bytes; use a random master, such as the output of openssl rand -hex 32"
+    )]
+    ShortMaster,
+    #[error("the value is sealed, and there is no master; set master = [\"env:NAME\"] in [sealing]")]
+    NoMaster,
+    #[error("the sealed value is incomplete or altered; copy all of it, or make a new key with `keys new`")]
+    SealForm,
+    #[error(
+        "the sealed value does not belong here: it was sealed with another master, for another caller or id, or altered; move it back, add its master to [sealing], or make a new key with `keys rotate`"
+    )]
+    SealMismatch,
+    #[error(
+        "only the secrets and tokens of callers can be sealed; use env:NAME, file:PATH or credential:NAME"
+    )]
+    MisplacedSeal,
     #[error(
         "tokens would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
     )]

@@ -23,6 +23,7 @@ mod provider_settings;
 mod roles;
 mod route;
 mod schema;
+mod sealed_secrets;
 mod section;
 mod settings;
 mod size;

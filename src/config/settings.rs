@@ -20,6 +20,7 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         ),
         section("listen", ValueKind::TableList(&LISTEN)),
         section("caller", ValueKind::TableList(&CALLER)),
+        section("sealing", ValueKind::Table(&SEALING)),
         section("admin", ValueKind::Table(&ADMIN)),
         section("upstream", ValueKind::Table(&UPSTREAM)),
         section("route", ValueKind::TableList(&ROUTE)),
@@ -124,7 +125,7 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "token",
             "none",
-            "its bearer token, by reference: at least 27 random characters",
+            "its bearer token, by reference or sealed: at least 27 random characters",
         ),
         SettingSpec::new(
             "limits",
@@ -155,7 +156,7 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "secret",
             "required",
-            "the access key secret, by reference: at least 27 random characters",
+            "the access key secret, by reference or sealed: at least 27 random characters",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -189,6 +190,17 @@ pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
             "bytes of response bodies per second, likewise",
         ),
     ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const SEALING: SectionSchema = SectionSchema {
+    name: "[sealing]",
+    groups: &[&[SettingSpec::new(
+        "master",
+        ValueKind::TextList,
+        DefaultValue::Described("none"),
+        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
+    )]],
     ..SectionSchema::EMPTY
 };
 
@@ -420,6 +432,7 @@ const SECTIONS: &[&SectionSchema] = &[
     &CALLER,
     &CALLER_KEY,
     &CALLER_LIMITS,
+    &SEALING,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

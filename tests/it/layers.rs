@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("offload", &[]),
     ("address", &["oss"]),
     ("sign", WORDS),
+    ("sealing", &["secret"]),
     ("caller", &["oss", "time", "secret", "sign"]),
     ("policy", &["oss", "caller"]),
     ("transport", &[]),
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "secret",
             "address",
             "sign",
+            "sealing",
             "caller",
             "policy",
             "transport",
@@ -75,7 +77,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const WORDS: &[&str] = &["oss", "time", "secret"];
 
 /// Modules without IO and clock.
-const PURE: &[&str] = &["oss", "time", "secret", "histogram", "address", "sign", "caller", "policy"];
+const PURE: &[&str] =
+    &["oss", "time", "secret", "histogram", "address", "sign", "sealing", "caller", "policy"];
 
 /// Names that must not occur in a pure module.
 const IMPURE: &[&str] = &[

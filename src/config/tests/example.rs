@@ -170,6 +170,7 @@ fn what_the_example_only_shows_is_understood_too() {
         variables: [
             ("LOGS_ACCESS_KEY_ID", "STS.x"),
             ("TEAM_A_SECRET", "0123456789abcdef0123456789abcdef01234567"),
+            ("SEALING_MASTER", "the-master-of-32-bytes-for-tests"),
         ]
         .into(),
         files: [

@@ -12,6 +12,7 @@ mod listen;
 mod many;
 mod reference;
 mod route;
+mod sealing;
 mod settings;
 mod tool_routes;
 mod upstream;
