@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::caller_sources::CallerSources;
 use super::listeners::{BoundSockets, PreviousSockets};
 use super::source_refresher::SourceKeeper;
 use super::start_error::{BadSource, StartError};
@@ -337,10 +338,12 @@ pub(crate) fn try_start(
     let mut problems = Vec::new();
     let upstream_trusts = upstream_trusts(config, &mut trust_stores, &mut problems);
     StartError::join(problems)?;
+    let mut caller_sources = CallerSources::new(sources);
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
         tell_upstream: settings.tell_upstream,
         source: sources.get(&settings.credentials).map(Arc::clone),
+        caller_sources: caller_sources.of_upstream(settings),
         trust,
     });
     let state = ProxyState {
@@ -496,6 +499,7 @@ fn signers(
         .filter(|named| matches!(named.spec, ProviderSpec::Anonymous))
         .map(|named| named.name.as_str())
         .collect();
+    let mut caller_sources = CallerSources::new(sources);
     let mut signers = Vec::with_capacity(settings.len());
     for (settings, trust) in settings.iter().zip(trust_stores) {
         let name = settings.credentials.as_str();
@@ -508,6 +512,7 @@ fn signers(
             signature: settings.signature,
             tell_upstream: settings.tell_upstream,
             source,
+            caller_sources: caller_sources.of_upstream(settings),
             trust,
         });
     }

@@ -6,6 +6,7 @@
 
 mod admin_config;
 mod caller_limits;
+mod caller_sessions;
 mod callers;
 mod credentials;
 mod diagnostics;
@@ -34,7 +35,7 @@ mod upstreams;
 mod validation;
 pub(crate) mod variables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use self::section::ConfigFile;
 pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
+use self::caller_sessions::CallerSessions;
 use self::callers::ServedClients;
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::{ConfigReport, FinishedReport};
@@ -236,9 +238,13 @@ impl ProxyConfig {
         }
     }
 
-    /// Replaces the named credentials with a custom provider.
+    /// Replaces the named credentials with a custom provider, for all callers.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
-        self.credentials.retain(|known| known.name != name);
+        let mut replaced = HashSet::from([name.to_owned()]);
+        for upstream in self.upstreams.iter_mut().filter(|upstream| upstream.credentials == name) {
+            replaced.extend(std::mem::take(&mut upstream.caller_credentials).values().cloned());
+        }
+        self.credentials.retain(|known| !replaced.contains(&known.name));
         self.credentials.push(NamedSpec::new(name, ProviderSpec::new(CustomProvider(provider))));
     }
 }
@@ -262,7 +268,8 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         described: &described,
         secrets: &secrets,
     };
-    let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
+    let UpstreamSections { routing_table, settings: mut upstreams } =
+        upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
     let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();
@@ -290,6 +297,8 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
             sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
         }
     }
+    let mut sessions = CallerSessions { routing_table: &routing_table, upstreams: &mut upstreams, root };
+    sessions.expand(&caller_sections, &mut credentials, report);
     Some(ProxyConfig {
         listen,
         callers: (caller_sections.clients != ServedClients::All).then_some(caller_sections.callers),

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_sources;
 mod bodies;
 mod caller_limits;
+mod caller_sessions;
 mod callers;
 mod checks;
 mod clocks;

@@ -1,6 +1,7 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
 mod caller_limits;
+mod caller_sessions;
 mod callers;
 mod credentials;
 mod endpoints;
