@@ -6,6 +6,7 @@
 
 mod admin_config;
 mod caller_limits;
+mod caller_peers;
 mod caller_sessions;
 mod callers;
 mod credentials;
@@ -21,6 +22,7 @@ mod listen;
 mod origin;
 mod ossutil_routes;
 mod provider_settings;
+mod proxy_protocol;
 mod roles;
 mod route;
 mod schema;
@@ -42,12 +44,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::admin_config::AdminConfig;
+pub(crate) use self::callers::{parse_caller_name, parse_key_id};
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
 pub(crate) use self::env::{ContentDigest, FileDigest};
 pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
+pub(crate) use self::sealed_secrets::read_master;
 pub use self::section::ConfigFile;
 #[cfg(test)]
 pub(crate) use self::settings::flag_default;

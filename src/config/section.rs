@@ -308,6 +308,19 @@ impl<'a> ConfigSection<'a> {
         number
     }
 
+    /// Reads the id of a user or a group.
+    pub(super) fn system_id(&self, key: &str, report: &mut ConfigReport) -> Option<SpannedValue<u32>> {
+        let number = self.value(key)?.get_ref().as_integer();
+        let number =
+            number.filter(|number| number.radix() == 10).and_then(|number| number.as_str().parse().ok());
+        // The highest number is that of no id.
+        let Some(id) = number.filter(|id| *id != u32::MAX) else {
+            self.mistyped(key, "the number of a user or a group, without quotes", report);
+            return None;
+        };
+        Some(SpannedValue { value: id, at: self.at(key) })
+    }
+
     /// Reads a list of strings. Flags and environment variables, which have no lists, separate them
     /// with commas.
     pub(super) fn texts(&self, key: &str, report: &mut ConfigReport) -> Vec<SpannedValue<String>> {

@@ -60,6 +60,15 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "let images, scripts and links of any site load objects (GET and HEAD without an `Origin`). The Host must be in `domains`, in `match.host` of a route, or a configured endpoint. IP addresses, `localhost` and OSS endpoint names are excluded",
         ),
         SettingSpec::boolean(
+            "proxy_protocol",
+            false,
+            "each connection begins with a PROXY protocol header (version 1 or 2), in which a load balancer names its client. Not for Unix sockets",
+        ),
+        SettingSpec::list(
+            "trusted_proxies",
+            "addresses and networks of these load balancers, such as `\"10.0.0.0/8\"`. Required with `proxy_protocol`; connections of others are closed",
+        ),
+        SettingSpec::boolean(
             "read_only",
             false,
             "allow reads only: GET, HEAD, and POST queries such as SelectObject and DoMetaQuery. A POST with an unknown parameter is rejected",
@@ -78,7 +87,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may present: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller. Required if there are callers and none is open",
+            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
         ),
         SettingSpec::boolean(
             "unsafe_plain",
@@ -98,6 +107,11 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "client_ca_file",
             "none",
             "clients must present a certificate of this authority; revocation lists (PEM, `X509 CRL`) in the same file apply, see below",
+        ),
+        SettingSpec::optional_text(
+            "client_crl_file",
+            "none",
+            "more revocation lists (PEM) of these authorities; requires `client_ca_file`",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -123,15 +137,37 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "its access key, or two during a rotation; a list of inline tables with the keys below",
         ),
         SettingSpec::optional_text(
+            "presign_max",
+            "none",
+            "the maximum lifetime of URLs that are presigned with its keys, such as `\"1h\"`; the remaining time of a URL with signature V1",
+        ),
+        SettingSpec::optional_text(
             "token",
             "none",
             "its bearer token, by reference or sealed: at least 27 random characters",
         ),
         SettingSpec::new(
-            "limits",
-            ValueKind::Table(&CALLER_LIMITS),
-            DefaultValue::Described("`caller` of `[limits]`"),
-            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+            "certificate",
+            ValueKind::Table(&CALLER_CERTIFICATE),
+            DefaultValue::Described("none"),
+            "the name in its client certificate; an inline table with exactly one of the keys below",
+        ),
+        SettingSpec::new(
+            "uid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its user id at the other end of a Unix socket; not 65534 (nobody)",
+        ),
+        SettingSpec::new(
+            "gid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its primary group id there; not 65534",
+        ),
+        SettingSpec::optional_text(
+            "user",
+            "none",
+            "its user there, by the name that the system has for it when the configuration is loaded",
         ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
@@ -140,8 +176,28 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             DefaultValue::Described("`false`"),
             "requests without an identity are of this caller; at most one caller is open",
         ),
+        SettingSpec::new(
+            "limits",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("`caller` of `[limits]`"),
+            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+        ),
     ]],
-    later: &["certificate", "uid", "jwt"],
+    later: &["jwt"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_CERTIFICATE: SectionSchema = SectionSchema {
+    name: "certificate of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text("dns", "none", "a DNS name in the subjectAltName; `*` matches nothing"),
+        SettingSpec::optional_text("uri", "none", "the only URI in the subjectAltName, such as a SPIFFE id"),
+        SettingSpec::optional_text(
+            "subject",
+            "none",
+            "the subject as in RFC 4514, such as `CN=backup,O=Example`",
+        ),
+    ]],
     ..SectionSchema::EMPTY
 };
 
@@ -159,6 +215,17 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
             "the access key secret, by reference or sealed: at least 27 random characters",
         ),
     ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const SEALING: SectionSchema = SectionSchema {
+    name: "[sealing]",
+    groups: &[&[SettingSpec::new(
+        "master",
+        ValueKind::TextList,
+        DefaultValue::Described("none"),
+        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
+    )]],
     ..SectionSchema::EMPTY
 };
 
@@ -190,17 +257,6 @@ pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
             "bytes of response bodies per second, likewise",
         ),
     ]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const SEALING: SectionSchema = SectionSchema {
-    name: "[sealing]",
-    groups: &[&[SettingSpec::new(
-        "master",
-        ValueKind::TextList,
-        DefaultValue::Described("none"),
-        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
-    )]],
     ..SectionSchema::EMPTY
 };
 
@@ -431,8 +487,9 @@ const SECTIONS: &[&SectionSchema] = &[
     &TLS,
     &CALLER,
     &CALLER_KEY,
-    &CALLER_LIMITS,
     &SEALING,
+    &CALLER_LIMITS,
+    &CALLER_CERTIFICATE,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

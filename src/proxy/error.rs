@@ -100,6 +100,7 @@ impl ProxyError {
         access.refused = Some(code.as_str());
         access.answered(status.as_u16());
         let id = access.id.to_string();
+        let elapsed_ms = u64::try_from(access.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = self.message();
         let mut elements = Vec::new();
         let mut ec = None;
@@ -127,6 +128,7 @@ impl ProxyError {
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(OSS_REQUEST_ID, id);
         }
+        headers.insert(OSS_SERVER_TIME, HeaderValue::from(elapsed_ms));
         headers.extend(ec.map(|ec| (OSS_ERROR_NUMBER, HeaderValue::from_static(ec))));
         // OSS sends the document of a HEAD request in a header, where SDKs read it.
         if let Some(document) = head_document
@@ -251,7 +253,10 @@ impl ErrorResponseParts {
         use RejectionCode as Code;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         match why {
-            IdentityError::Missing => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
+            IdentityError::Missing
+            | IdentityError::UnknownPeer
+            | IdentityError::CertificateUsage
+            | IdentityError::WithdrawnCertificate => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
             IdentityError::NoToken | IdentityError::UnknownToken => {
                 Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
             }
@@ -262,11 +267,14 @@ impl ErrorResponseParts {
                 Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch")
             }
             IdentityError::UrlParameter(_) => Self(FORBIDDEN, Code::BadSignature, "AccessDenied"),
+            IdentityError::LongLived { .. } => Self(FORBIDDEN, Code::Denied, "AccessDenied"),
             IdentityError::OtherDay { .. } => {
                 Self(StatusCode::BAD_REQUEST, Code::ClockSkew, "InvalidArgument")
             }
             IdentityError::Skewed { .. } => Self(FORBIDDEN, Code::ClockSkew, "RequestTimeTooSkewed"),
-            IdentityError::Expired { .. } => Self(FORBIDDEN, Code::Expired, "AccessDenied"),
+            IdentityError::Expired { .. } | IdentityError::ExpiredCertificate { .. } => {
+                Self(FORBIDDEN, Code::Expired, "AccessDenied")
+            }
             IdentityError::NotYetValid { .. } => Self(FORBIDDEN, Code::ClockSkew, "AccessDenied"),
             IdentityError::Malformed(malformed) => match malformed.kind() {
                 MalformedKind::Argument => {
@@ -341,5 +349,7 @@ fn send_message(upstream: &str, why: &SendError) -> String {
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+/// The time that the server took, in milliseconds.
+const OSS_SERVER_TIME: HeaderName = HeaderName::from_static("x-oss-server-time");
 const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const OSS_ERROR_NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");

@@ -8,8 +8,10 @@ mod endpoint_cache;
 mod error;
 mod headers;
 mod limited_cache;
+mod page_isolation;
 mod plain_error;
 mod redact;
+mod rejected_identity;
 mod request;
 mod response;
 mod response_body;
@@ -54,12 +56,18 @@ pub(crate) async fn handle(
     in_flight: Rc<()>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let mut access = AccessLogEvent::begin(core.logged(), core.meter(), Rc::clone(&in_flight));
+    access.client = listener.client;
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
-    let mut response = match forward(&core, &listener, &mut inbound, &mut access).await {
+    let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
+    let isolation = inbound.isolation;
+    let mut response = match forwarded {
         Ok(response) => response.respond(core.transport().stall(), access),
         Err(refusal) => {
+            if let ProxyError::Unidentified(why) = &refusal {
+                rejected_identity::warn_of_real_key(&core, why);
+            }
             core.counters().refusal(RejectedRequest {
                 at: core.clock().now(),
                 id: access.id,
@@ -70,6 +78,7 @@ pub(crate) async fn handle(
             inbound.refuse(&refusal, access)
         }
     };
+    isolation.apply(response.headers_mut());
     if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -105,6 +114,7 @@ async fn sign<'a>(
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
     let mut identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    inbound.isolation = identified.isolation(listener.rules.identify);
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;
     }

@@ -13,9 +13,11 @@ use hyper::body::{Body as _, Incoming};
 use super::caller_limiter::CallerPermit;
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
+use super::page_isolation::PageIsolation;
 use super::response_body::ResponseBody;
 use super::state::{AcceptingListener, ProxyState, RequestLimits};
 use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
+use crate::caller;
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
@@ -33,6 +35,8 @@ pub(super) struct InboundRequest {
     in_flight: Rc<()>,
     /// The permit of the caller, if it has limits.
     permit: Option<Rc<CallerPermit>>,
+    /// The isolation of the response, once the client is identified.
+    pub(super) isolation: PageIsolation,
 }
 
 /// The framing of the request body.
@@ -139,6 +143,7 @@ impl InboundRequest {
             body: Some(body),
             in_flight,
             permit: None,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -163,6 +168,7 @@ impl InboundRequest {
             body: None,
             in_flight,
             permit: None,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -208,8 +214,11 @@ impl InboundRequest {
         if self.announced.expectation == HeaderCheck::Otherwise {
             return Err(ProxyError::Expectation);
         }
-        strip_hop_by_hop(&mut self.headers);
         let rules = &listener.rules;
+        if rules.identify.accepts_any() {
+            caller::check_nominated(&self.headers)?;
+        }
+        strip_hop_by_hop(&mut self.headers);
         let listener_names = ListenerNames {
             domains: &rules.domains,
             scheme: if rules.tls { UrlScheme::Https } else { UrlScheme::Http },

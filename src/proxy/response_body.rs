@@ -199,10 +199,7 @@ impl HttpBody for ResponseBody {
         match &self.0 {
             ResponseBodyKind::Download(download) => {
                 let unread = download.inner.size_hint();
-                download
-                    .throttle
-                    .as_ref()
-                    .map_or_else(|| unread.clone(), |throttle| throttle.with_held(&unread))
+                download.throttle.as_ref().map_or(unread, |throttle| throttle.with_held(&unread))
             }
             ResponseBodyKind::Own { document, .. } => document.size_hint(),
         }

@@ -12,6 +12,7 @@ use super::caller_limiter::CallerPermit;
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
 use super::headers::prepare_headers;
+use super::page_isolation::PageIsolation;
 use super::request::InboundRequest;
 use super::response::{KeyRejection, UpstreamResponse};
 use super::signing::{AddressedRequest, SigningKeyError};
@@ -19,7 +20,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext, IdentityKinds};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -127,11 +128,21 @@ impl LocatedRequest {
         let context = IdentityContext {
             directory: &core.state().callers.directory,
             kinds: listener.rules.identify,
+            peer: &listener.peer,
             product: region.map_or(SigningProduct::Oss, Region::product),
             keys: core.caller_keys(),
             now,
         };
-        let caller = caller::identify(request, context)?;
+        let caller = match caller::identify(request, context) {
+            Ok(caller) => caller,
+            Err(error) => {
+                let directory = &core.state().callers.directory;
+                if let Some(claimed) = caller::claimed_caller(&self.headers, &object.query, directory) {
+                    trace.record_rejected_claim(&claimed, core.state());
+                }
+                return Err(error.into());
+            }
+        };
         if let Some(caller) = caller.caller() {
             object.route_for_caller(&caller.name, &core.state().routing_table)?;
         }
@@ -141,9 +152,14 @@ impl LocatedRequest {
 }
 
 impl IdentifiedRequest {
+    /// Returns the isolation of the response, on a listener that accepts `kinds` of identity.
+    pub(super) fn isolation(&self, kinds: IdentityKinds) -> PageIsolation {
+        PageIsolation::for_identity(&self.caller, kinds)
+    }
+
     /// Begins the request within the limits of the caller. Returns `false` if it must wait for them.
     pub(super) fn begin(&mut self, core: &WorkerCore) -> bool {
-        let limiter = self.caller.caller().and_then(|caller| core.state().callers.limiter(caller));
+        let limiter = self.caller.proven().and_then(|caller| core.state().callers.limiter(caller));
         let Some(limiter) = limiter else { return true };
         self.located.permit = limiter.begin().map(Rc::new);
         self.located.permit.is_some()
@@ -152,7 +168,7 @@ impl IdentifiedRequest {
     /// Waits until the limits of the caller permit the request.
     pub(super) async fn wait(&mut self, core: &WorkerCore) -> Result<(), ProxyError> {
         let callers = &core.state().callers;
-        if let Some(caller) = self.caller.caller()
+        if let Some(caller) = self.caller.proven()
             && let Some(limiter) = callers.limiter(caller)
         {
             let permit = limiter.wait(core.transport().queue(), &callers.metrics(caller)).await?;

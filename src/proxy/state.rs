@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{Caller, CallerDirectory, CallerLimits, CallerSettings, DerivedKeys, IdentityKinds};
+use crate::caller::{
+    Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityKinds,
+};
 use crate::credentials::{CredentialServices, CredentialSource};
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
@@ -95,6 +97,10 @@ pub(crate) struct AcceptingListener {
     pub(crate) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// The peer of the connection.
+    pub(crate) peer: Rc<ConnectionPeer>,
+    /// The address of the client, if it has one. It may come from a load balancer.
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.
@@ -217,7 +223,7 @@ impl WorkerCore {
         }
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 

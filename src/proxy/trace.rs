@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::state::ProxyState;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
-use crate::caller::CallerIdentity;
+use crate::caller::{Caller, CallerIdentity};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::Bucket;
 use crate::policy::PolicyDecision;
@@ -20,6 +20,9 @@ pub(super) trait RequestTrace {
     fn record_object(&mut self, object: &LocatedObject);
 
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState);
+
+    /// Records the caller that a request claims to come from, and that it does not prove to be.
+    fn record_rejected_claim(&mut self, _claimed: &Caller, _state: &ProxyState) {}
 
     fn record_decision(&mut self, _decision: PolicyDecision) {}
 
@@ -50,10 +53,14 @@ impl RequestTrace for AccessLogEvent {
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState) {
         self.caller = match caller {
             CallerIdentity::Open => LoggedCaller::Open,
-            CallerIdentity::Known(caller) => {
+            CallerIdentity::Known { caller, .. } => {
                 LoggedCaller::Known { name: Arc::clone(&caller.name), metrics: state.callers.metrics(caller) }
             }
         };
+    }
+
+    fn record_rejected_claim(&mut self, claimed: &Caller, state: &ProxyState) {
+        state.callers.metrics(claimed).on_rejected_claim();
     }
 
     fn record_signature(&mut self, credentials: &Credentials, version: SignatureVersion) {

@@ -19,6 +19,7 @@ pub(crate) struct CallerMetrics {
     limited: AtomicU64,
     /// The number of requests that wait for a limit of the caller.
     waiting: AtomicU64,
+    rejected_claims: AtomicU64,
 }
 
 /// The metrics of callers that were configured since the start, by name.
@@ -43,6 +44,8 @@ pub(crate) struct CallerSnapshot {
     pub(crate) limited: u64,
     /// The number of requests that wait for a limit of the caller.
     pub(crate) waiting: u64,
+    /// The number of rejected requests that named an access key id of the caller.
+    pub(crate) rejected_claims: u64,
 }
 
 impl CallerMetrics {
@@ -51,6 +54,12 @@ impl CallerMetrics {
         self.outcomes[outcome.index()].fetch_add(1, Relaxed);
         self.bytes_in.fetch_add(bytes_in, Relaxed);
         self.bytes_out.fetch_add(bytes_out, Relaxed);
+    }
+
+    /// Counts a request that names an access key id of the caller without proof. It may come from any
+    /// client.
+    pub(crate) fn on_rejected_claim(&self) {
+        self.rejected_claims.fetch_add(1, Relaxed);
     }
 
     /// Counts a request that a limit of the caller rejected.
@@ -78,6 +87,7 @@ impl CallerMetrics {
         self.bytes_in.fetch_add(forgotten.bytes_in.load(Relaxed), Relaxed);
         self.bytes_out.fetch_add(forgotten.bytes_out.load(Relaxed), Relaxed);
         self.limited.fetch_add(forgotten.limited.load(Relaxed), Relaxed);
+        self.rejected_claims.fetch_add(forgotten.rejected_claims.load(Relaxed), Relaxed);
     }
 
     fn snapshot(&self, caller: Arc<str>) -> CallerSnapshot {
@@ -92,6 +102,7 @@ impl CallerMetrics {
             bytes_out: self.bytes_out.load(Relaxed),
             limited: self.limited.load(Relaxed),
             waiting: self.waiting.load(Relaxed),
+            rejected_claims: self.rejected_claims.load(Relaxed),
         }
     }
 }
@@ -120,15 +131,17 @@ impl CallerMetricsMap {
         configured.iter().map(&mut select).collect()
     }
 
-    /// Returns a snapshot of the callers that have sent a request.
+    /// Returns a snapshot of the callers in whose name a request was sent.
     pub(super) fn snapshots(&self) -> Vec<CallerSnapshot> {
         let by_name = self.by_name.lock();
         let named = by_name.iter().map(|(name, metrics)| metrics.snapshot(Arc::clone(name)));
         let all = named.chain([self.others.snapshot(OTHER_CALLERS.into())]);
-        let has_requests = |caller: &CallerSnapshot| {
-            caller.waiting > 0 || caller.outcomes.iter().any(|(_, count)| *count > 0)
+        let is_in_use = |caller: &CallerSnapshot| {
+            caller.waiting > 0
+                || caller.rejected_claims > 0
+                || caller.outcomes.iter().any(|(_, count)| *count > 0)
         };
-        all.filter(has_requests).collect()
+        all.filter(is_in_use).collect()
     }
 }
 

@@ -24,7 +24,7 @@ const CALLER_ID: &str = "team-a-1";
 const CALLER_SECRET: &str = "TeamAPlantedSecretOf30Letters0";
 
 /// A caller with everything, one that may read, one without rights, and no open one.
-const CALLERS: &str = "
+pub(crate) const CALLERS: &str = "
     [[caller]]
     name = \"team-a\"
     allow = \"everything\"
@@ -41,20 +41,20 @@ const CALLERS: &str = "
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// A request to sign.
-struct Asked<'a> {
-    method: &'a str,
-    key: &'a str,
-    query: &'a str,
-    headers: &'a [(&'a str, &'a str)],
-    id: &'a str,
-    secret: &'a str,
-    version: SignatureVersion,
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) id: &'a str,
+    pub(crate) secret: &'a str,
+    pub(crate) version: SignatureVersion,
     /// Seconds from now to the time of the signature.
-    ahead_s: i64,
+    pub(crate) ahead_s: i64,
 }
 
 impl<'a> Asked<'a> {
-    fn new(method: &'a str, key: &'a str) -> Self {
+    pub(crate) fn new(method: &'a str, key: &'a str) -> Self {
         let version = SignatureVersion::V4;
         Self {
             method,
@@ -68,8 +68,13 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// Signs with this key instead.
+    pub(crate) fn with_key(self, id: &'a str, secret: &'a str) -> Self {
+        Self { id, secret, ..self }
+    }
+
     /// Returns the header lines of the request, with its signature.
-    fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> String {
         let method: Method = self.method.parse().expect("a method");
         let photos = bucket("photos");
         let key = Key::from_path(self.key).expect("a key");
@@ -107,12 +112,12 @@ impl<'a> Asked<'a> {
     }
 
     /// Sends the request to the bucket in the path.
-    fn send(&self, proxy: &Proxy, body: &[u8]) -> Answer {
+    pub(crate) fn send(&self, proxy: &Proxy, body: &[u8]) -> Answer {
         self.send_on(&mut Client::connect(proxy.address), proxy.address, body)
     }
 
     /// Sends the request on a connection to the proxy at `address`.
-    fn send_on(&self, client: &mut Client, address: SocketAddr, body: &[u8]) -> Answer {
+    pub(crate) fn send_on(&self, client: &mut Client, address: SocketAddr, body: &[u8]) -> Answer {
         let target =
             format!("/photos/{}{}{}", self.key, if self.query.is_empty() { "" } else { "?" }, self.query);
         client.ask(self.method, &target, &address.to_string(), &self.lines(), body)
@@ -317,7 +322,7 @@ fn requests_over_http2_are_verified_as_over_http1() {
 }
 
 /// Starts the program at its most verbose log level, with a listener for callers.
-fn served(upstream: SocketAddr, callers: &str) -> Served {
+pub(crate) fn served(upstream: SocketAddr, callers: &str) -> Served {
     Served::start_with(upstream, &identifying(callers), &TRACE, &KEY)
 }
 
