@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::caller_credentials::CallerCredentialSources;
 use super::listeners::{BoundSockets, PreviousSockets};
 use super::source_refresher::SourceKeeper;
 use super::start_error::{BadSource, StartError};
@@ -354,10 +355,12 @@ pub(crate) fn try_start(
     let mut problems = Vec::new();
     let upstream_trusts = upstream_trusts(config, &mut trust_stores, &mut problems);
     StartError::join(problems)?;
+    let mut caller_credentials = CallerCredentialSources::new(sources);
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
         tell_upstream: settings.tell_upstream,
         source: sources.get(&settings.credentials).map(Arc::clone),
+        caller_sources: caller_credentials.of_upstream(settings),
         trust,
     });
     let state = ProxyState {
@@ -515,6 +518,7 @@ fn signers(
         .filter(|named| matches!(named.spec, ProviderSpec::Anonymous))
         .map(|named| named.name.as_str())
         .collect();
+    let mut caller_credentials = CallerCredentialSources::new(sources);
     let mut signers = Vec::with_capacity(settings.len());
     for (settings, trust) in settings.iter().zip(trust_stores) {
         let name = settings.credentials.as_str();
@@ -527,6 +531,7 @@ fn signers(
             signature: settings.signature,
             tell_upstream: settings.tell_upstream,
             source,
+            caller_sources: caller_credentials.of_upstream(settings),
             trust,
         });
     }

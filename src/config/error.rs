@@ -336,6 +336,24 @@ pub(super) enum ConfigErrorKind {
     RoleArn(String),
     #[error("{0:?} is out of range; must be from 15m to 12h")]
     RoleDuration(String),
+    #[error(
+        "{{caller}} requires credentials that always have a session; use the type assume_role or oidc, or remove it"
+    )]
+    SessionType,
+    #[error("{{caller}} requires callers, and there are none; add a [[caller]], or remove it")]
+    SessionWithoutCallers,
+    #[error(
+        "{{caller}} in the session name of credentials that assume another role is not supported; write it in the session name of that role"
+    )]
+    SessionOfSource,
+    #[error(
+        "{0} callers would each have credentials, and the maximum is 100; use these credentials in routes with match.caller"
+    )]
+    SessionCallers(usize),
+    #[error(
+        "the session name of the caller {0:?} would be {1:?}, as is that of {2}; shorten it, or rename the caller"
+    )]
+    SessionInUse(String, String, String),
     #[error("invalid policy; write a JSON object of at most 2048 characters, in ''' quotes")]
     Policy,
     #[error(

@@ -11,6 +11,7 @@ mod caller_files;
 mod caller_limits;
 mod caller_peers;
 mod caller_schema;
+mod caller_sessions;
 mod caller_sources;
 mod caller_text;
 mod callers;
@@ -45,7 +46,7 @@ mod upstreams;
 mod validation;
 pub(crate) mod variables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
 use self::caller_files::CallerFiles;
+use self::caller_sessions::CallerSessions;
 use self::caller_sources::KeptCallerRules;
 use self::callers::{CallerNames, CallerSections, RealKeyIds, ServedClients};
 use self::credentials::{FileModePolicy, SecretResolver};
@@ -277,8 +279,13 @@ impl ProxyConfig {
     }
 
     /// Replaces the named credentials with a custom provider.
+    /// Replaces the named credentials with a custom provider, for all callers.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
-        self.credentials.retain(|known| known.name != name);
+        let mut replaced = HashSet::from([name.to_owned()]);
+        for upstream in self.upstreams.iter_mut().filter(|upstream| upstream.credentials == name) {
+            replaced.extend(std::mem::take(&mut upstream.caller_credentials).values().cloned());
+        }
+        self.credentials.retain(|known| !replaced.contains(&known.name));
         self.credentials.push(NamedSpec::new(name, ProviderSpec::new(CustomProvider(provider))));
     }
 }
@@ -308,7 +315,8 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         described: &described,
         secrets: &secrets,
     };
-    let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
+    let UpstreamSections { routing_table, settings: mut upstreams } =
+        upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
     let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();
@@ -336,9 +344,12 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
             sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
         }
     }
+    let mut sessions = CallerSessions { routing_table: &routing_table, upstreams: &mut upstreams, root };
+    let served = callers.are_enforced.then(|| callers.sources.served());
+    sessions.expand(served.as_deref(), &mut credentials, report);
     Some(ProxyConfig {
         listen,
-        callers: callers.are_enforced.then(|| callers.sources.served()),
+        callers: served,
         caller_sources: callers.sources,
         caller_files: callers.watched,
         hand_out: hand_out.keys.map(Arc::new),

@@ -72,6 +72,8 @@ pub(crate) struct UpstreamSigning {
     pub(crate) tell_upstream: bool,
     /// The credential source; `None` if requests are not signed.
     pub(crate) source: Option<Arc<CredentialSource>>,
+    /// The sources of callers that have one, by the name of the caller.
+    pub(crate) caller_sources: Arc<HashMap<String, Arc<CredentialSource>>>,
     /// The trust store that verifies the upstream.
     pub(crate) trust: TrustStoreId,
 }
@@ -137,6 +139,14 @@ impl ProxyState {
     #[must_use]
     pub(crate) fn upstream(&self, id: UpstreamId) -> Option<&UpstreamSigning> {
         self.upstreams.get(id.0)
+    }
+}
+
+impl UpstreamSigning {
+    /// Returns the credential source for the requests of a caller.
+    pub(super) fn source_for(&self, caller: Option<&Caller>) -> Option<&Arc<CredentialSource>> {
+        let own = caller.and_then(|caller| self.caller_sources.get(&*caller.name));
+        own.or(self.source.as_ref())
     }
 }
 

@@ -11,6 +11,7 @@ mod bodies;
 mod browsers;
 mod caller_limits;
 mod caller_rejections;
+mod caller_sessions;
 mod callers;
 mod callers_files;
 mod checks;

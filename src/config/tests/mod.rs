@@ -2,6 +2,7 @@
 
 mod caller_limits;
 mod caller_peers;
+mod caller_sessions;
 mod callers;
 mod callers_files;
 mod credentials;
