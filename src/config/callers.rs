@@ -167,7 +167,9 @@ impl CallerReader<'_> {
         let before = report.count();
         let sections = section.children("key", report);
         let token = self.token(section, is_revoked, report);
-        if sections.is_empty() && token.is_none() && !is_open && report.count() == before {
+        // The token of a revoked caller is not read.
+        let has_token = section.has("token");
+        if sections.is_empty() && !has_token && !is_open && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
         if sections.len() > KEYS_MAX {
