@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use super::hand_out::{KeyHandOut, OpenedToken};
 use super::identity_error::IdentityError;
+use super::peer_index::PeerIndex;
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -19,6 +21,8 @@ pub struct Caller {
     pub(crate) name: Arc<str>,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
+    pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
     pub(crate) index: usize,
 }
@@ -36,6 +40,7 @@ pub(crate) struct CallerDirectory {
     holders: HashMap<Arc<str>, KeyHolder>,
     /// The callers by the SHA-256 of their tokens.
     tokens: HashMap<[u8; 32], Arc<Caller>>,
+    peers: PeerIndex,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
     decoys: [NumberedSecret; SECRETS_MAX],
@@ -89,11 +94,27 @@ impl CallerDirectory {
             hand_out: None,
             holders: HashMap::with_capacity(callers.len()),
             tokens: HashMap::new(),
+            peers: PeerIndex::default(),
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, keys, token, credentials_not_before, is_open } = settings;
-            let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
+            let CallerSettings {
+                name,
+                access,
+                presign_max,
+                limits: _,
+                keys,
+                token,
+                credentials_not_before,
+                peer,
+                is_open,
+            } = settings;
+            let caller = Arc::new(Caller {
+                name: name.as_str().into(),
+                access: *access,
+                presign_max: *presign_max,
+                index,
+            });
             directory.callers.push(Arc::clone(&caller));
             let holder = KeyHolder { caller: Arc::clone(&caller), not_before: *credentials_not_before };
             directory.holders.insert(Arc::clone(&caller.name), holder);
@@ -109,6 +130,7 @@ impl CallerDirectory {
                 let digest = Sha256::digest(token.expose()).into();
                 directory.tokens.insert(digest, Arc::clone(&caller));
             }
+            directory.peers.insert(index, peer);
             if *is_open {
                 directory.open = Some(caller);
             }
@@ -143,6 +165,11 @@ impl CallerDirectory {
     /// Returns the caller of requests without an identity.
     pub(super) fn open(&self) -> Option<&Arc<Caller>> {
         self.open.as_ref()
+    }
+
+    /// Returns the callers by the identities of their connections.
+    pub(super) fn peers(&self) -> &PeerIndex {
+        &self.peers
     }
 
     /// Returns the entry of an access key id.

@@ -235,7 +235,7 @@ fn two_masters_overlap_in_a_rotation() {
 
 #[test]
 fn a_listener_without_keys_accepts_no_handed_out_key() {
-    let kinds = IdentityKinds { key: false, token: true };
+    let kinds = IdentityKinds { token: true, ..IdentityKinds::default() };
     let directory = directory(&[FIRST]);
     for form in SignedForm::ALL {
         let sent = signed(form, NOW, &issued("one"));

@@ -4,15 +4,20 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
+use super::caller_limits;
+use super::caller_peers::{CallerPeers, ReadCaller};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
+use super::duration;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
+use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_handed_out};
+use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_handed_out, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
+use crate::sealing::SealedPlace;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -66,13 +71,16 @@ pub(super) fn read(
             key_ids: Vec::new(),
         };
     }
+    let masters = SealingMasters::read(root, secrets, report);
     let mut reader = CallerReader {
         secrets,
+        masters: &masters,
         revoked: RevokedEntries::read(root, report),
         names: HashMap::new(),
         first_open: None,
         id_owners: HashMap::new(),
         token_owners: HashMap::new(),
+        peers: CallerPeers::new(secrets.env),
         key_ids: Vec::new(),
     };
     let sections = root.children("caller", report);
@@ -130,6 +138,7 @@ struct DescribedCaller {
 /// Reads callers, and compares each with those before it.
 struct CallerReader<'a> {
     secrets: &'a SecretResolver<'a>,
+    masters: &'a SealingMasters,
     revoked: RevokedEntries,
     /// The names with their origins.
     names: HashMap<String, ValueOrigin>,
@@ -138,6 +147,7 @@ struct CallerReader<'a> {
     id_owners: HashMap<String, KeyIdOwner>,
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
+    peers: CallerPeers<'a>,
     key_ids: Vec<SpannedValue<String>>,
 }
 
@@ -163,13 +173,17 @@ impl CallerReader<'_> {
         if !section.has("allow") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
+        let presign_max = section.parsed("presign_max", duration::url_lifetime, report);
         let is_open = self.is_open(section, report);
+        let limits = caller_limits::read(section, "limits", report);
         let before = report.count();
         let sections = section.children("key", report);
-        let token = self.token(section, is_revoked, report);
-        // The token of a revoked caller is not read.
-        let has_token = section.has("token");
-        if sections.is_empty() && !has_token && !is_open && report.count() == before {
+        // The token of a revoked caller may already be deleted.
+        let token = if is_revoked { None } else { self.token(section, name.as_deref(), report) };
+        let peer = self.peers.read(section, ReadCaller { index, is_revoked }, report);
+        let has_identity = !sections.is_empty() || token.is_some() || !peer.is_empty() || is_open;
+        // The identities of a revoked caller may already be deleted.
+        if !has_identity && !is_revoked && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
         if sections.len() > KEYS_MAX {
@@ -188,7 +202,7 @@ impl CallerReader<'_> {
             if is_revoked || is_id_revoked {
                 continue;
             }
-            let Some(key) = self.key(section, id, report) else { continue };
+            let Some(key) = self.key(section, name.as_deref(), id, report) else { continue };
             let is_same =
                 |other: &CallerKey| other.id == key.id && other.secret.expose() == key.secret.expose();
             if keys.iter().any(is_same) {
@@ -198,9 +212,20 @@ impl CallerReader<'_> {
         }
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
+        let presign_max = presign_max.map(|given| given.value);
         let credentials_not_before = section.parsed("credentials_not_before", time, report);
         let credentials_not_before = credentials_not_before.map(|given| given.value);
-        let settings = CallerSettings { name, access, keys, token, credentials_not_before, is_open };
+        let settings = CallerSettings {
+            name,
+            access,
+            limits,
+            presign_max,
+            keys,
+            token,
+            credentials_not_before,
+            peer,
+            is_open,
+        };
         DescribedCaller { settings, is_revoked }
     }
 
@@ -227,18 +252,15 @@ impl CallerReader<'_> {
         true
     }
 
-    /// Reads the token, and reports one that another caller has. The token of a revoked caller may
-    /// already be deleted.
+    /// Reads the token of a caller, and reports one that another caller has.
     fn token(
         &mut self,
         section: &ConfigSection<'_>,
-        is_revoked: bool,
+        caller: Option<&str>,
         report: &mut ConfigReport,
     ) -> Option<Secret> {
-        if is_revoked {
-            return None;
-        }
-        let token = self.secrets.confidential(section, "token", report)?;
+        let place = caller.map(|caller| SealedPlace::Token { caller });
+        let token = self.secret(section, "token", place, report)?;
         let at = section.at("token");
         let text = token.expose();
         if text.len() < SECRET_MIN {
@@ -283,10 +305,12 @@ impl CallerReader<'_> {
     fn key(
         &self,
         section: &ConfigSection<'_>,
+        caller: Option<&str>,
         id: Option<String>,
         report: &mut ConfigReport,
     ) -> Option<CallerKey> {
-        let secret = self.secrets.confidential(section, "secret", report)?;
+        let place = caller.zip(id.as_deref()).map(|(caller, id)| SealedPlace::Key { caller, id });
+        let secret = self.secret(section, "secret", place, report)?;
         let checked = id.as_ref().map_or(Ok(()), |id| check_key(id, secret.expose(), None));
         if let Err(invalid) = checked {
             report.error(&section.at("secret"), invalid.into());
@@ -294,6 +318,21 @@ impl CallerReader<'_> {
             report.error(&section.at("secret"), ConfigErrorKind::ShortSecret);
         }
         Some(CallerKey { id: id?, secret })
+    }
+
+    /// Reads a secret by reference or sealed. A sealed one is opened only at a valid place.
+    fn secret(
+        &self,
+        section: &ConfigSection<'_>,
+        key: &str,
+        place: Option<SealedPlace<'_>>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
+        let given = section.text(key, report)?;
+        if SealedPlace::is_sealed(&given.value) {
+            return self.masters.open(&given, place?, report);
+        }
+        self.secrets.confidential(section, key, report)
     }
 }
 
@@ -336,6 +375,16 @@ impl RevokedEntries {
     }
 }
 
+/// Returns the text if it is a valid name of a caller, or the error for display.
+pub(crate) fn parse_caller_name(text: &str) -> Result<String, String> {
+    caller_name(text).map_err(|error| error.to_string())
+}
+
+/// Returns the text if it is a valid id of a key of a caller, or the error for display.
+pub(crate) fn parse_key_id(text: &str) -> Result<String, String> {
+    key_id(text).map_err(|error| error.to_string())
+}
+
 fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
     if is_identifier(text, NAME_MAX) {
         Ok(text.to_owned())
@@ -345,7 +394,7 @@ fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
 }
 
 fn key_id(text: &str) -> Result<String, ConfigErrorKind> {
-    if REAL_ID_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+    if is_real_key_id(text) {
         return Err(ConfigErrorKind::RealKeyId);
     }
     // guard: static-id-is-not-handed-out
@@ -373,7 +422,5 @@ const KEYS_MAX: usize = 2;
 const NAME_MAX: usize = 64;
 /// The maximum length of an id. Those of Alibaba Cloud are shorter.
 const ID_MAX: usize = 128;
-/// The prefixes of access key ids of Alibaba Cloud: long-lived, of STS, and of temporary users.
-const REAL_ID_PREFIXES: [&str; 3] = ["LTAI", "STS.", "TMP."];
 /// The minimum length of a secret: 27 random letters and digits have 160 bits.
 const SECRET_MIN: usize = 27;

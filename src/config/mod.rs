@@ -5,6 +5,8 @@
 //! file that is not valid TOML, whose settings are not checked.
 
 mod admin_config;
+mod caller_limits;
+mod caller_peers;
 mod callers;
 mod credentials;
 mod diagnostics;
@@ -20,9 +22,11 @@ mod listen;
 mod origin;
 mod ossutil_routes;
 mod provider_settings;
+mod proxy_protocol;
 mod roles;
 mod route;
 mod schema;
+mod sealed_secrets;
 mod section;
 mod settings;
 mod size;
@@ -40,12 +44,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::admin_config::AdminConfig;
+pub(crate) use self::callers::{parse_caller_name, parse_key_id};
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
 pub(crate) use self::env::{ContentDigest, FileDigest};
 pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
+pub(crate) use self::sealed_secrets::read_master;
 pub use self::section::ConfigFile;
 #[cfg(test)]
 pub(crate) use self::settings::flag_default;
@@ -62,7 +68,7 @@ use self::source_names::DescribedSource;
 use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{CallerSettings, KeyHandOut};
+use crate::caller::{CallerLimits, CallerSettings, KeyHandOut};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
@@ -158,6 +164,8 @@ pub(crate) struct LimitConfig {
     pub(crate) header_bytes: usize,
     /// Maximum size of a request body in bytes.
     pub(crate) body: u64,
+    /// Limits of each caller that sets none itself.
+    pub(crate) caller: CallerLimits,
     /// Maximum number of connections in use to one destination, per worker.
     pub(crate) upstream_connections: usize,
     /// Maximum number of connection attempts to one destination, per worker.
@@ -337,6 +345,7 @@ fn limits(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LimitConfig
         requests: section.count("requests", report),
         header_bytes: section.parsed_or_default("header_bytes", header_bytes, report).value,
         body: section.parsed_or_default("body", size::parse, report).value,
+        caller: caller_limits::read(section, "caller", report),
         upstream_connections: section.count("upstream_connections", report),
         upstream_dials: section.count("upstream_dials", report),
     }

@@ -73,9 +73,9 @@ pub(super) fn extract(salt: &[u8], secret: &[u8]) -> Prk {
 }
 
 /// The second step of HKDF-SHA256, for an output of at most 255 hashes.
+#[expect(clippy::expect_used, reason = "only an output that is too long, or has another length, fails")]
 pub(super) fn expand(prk: &Prk, info: &[u8], output: &mut [u8]) {
     let filled = prk.expand(&[info], OutputLength(output.len())).and_then(|okm| okm.fill(output));
-    // Only an output of another length, or one that is too long, fails.
     filled.expect("HKDF of a valid length");
 }
 

@@ -9,10 +9,12 @@
 
 mod error;
 mod master;
+mod sealed_secret;
 mod sealing_key;
 
 pub(crate) use error::SealingError;
 pub(crate) use master::{MasterKey, SealingPurpose};
+pub(crate) use sealed_secret::SealedPlace;
 pub(crate) use sealing_key::SealingKey;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::address::ListenAddress;
 use super::listening_socket::{BindError, ListeningSocket};
 use super::socket_activation::ActivatedSockets;
 use super::tls::TlsFiles;
+use super::trusted_proxies::TrustedProxies;
 use super::unix;
 use crate::caller::{IdentityKinds, ListenerContent};
 use crate::policy::AccessPolicy;
@@ -36,6 +37,8 @@ pub struct ListenSettings {
     pub(crate) policy: AccessPolicy,
     /// The TLS files; `None` for plain HTTP.
     pub(crate) tls: Option<TlsFiles>,
+    /// The load balancers that connect with the PROXY protocol; `None` if clients connect directly.
+    pub(crate) trusted_proxies: Option<Arc<TrustedProxies>>,
 }
 
 impl ListenSettings {
@@ -52,6 +55,7 @@ impl ListenSettings {
             domains: Vec::new(),
             policy: AccessPolicy::default(),
             tls: None,
+            trusted_proxies: None,
         }
     }
 

@@ -48,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "secret",
             "address",
             "sign",
+            "sealing",
             "caller",
             "policy",
             "transport",
