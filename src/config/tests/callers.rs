@@ -242,6 +242,12 @@ fn revoked_keys_and_callers_are_left_out_even_if_their_secrets_are_gone() {
 }
 
 #[test]
+fn a_caller_that_has_only_a_token_can_be_revoked() {
+    let text = with(&caller("a", "token = \"env:GONE\""));
+    assert!(names(&accepted(&format!("revoked = [\"a\"]\n{text}"))).is_empty());
+}
+
+#[test]
 fn a_revoked_name_that_nothing_has_is_a_warning() {
     let text = format!("revoked = [\"x\",\n\"a\"]\n{}", with(&caller_with("a", "a-1")));
     let config = accepted(&text);
