@@ -15,6 +15,8 @@
 //!      ▼                      │                            │
 //!    proxy                    │                            │          request path
 //!      ├─────► telemetry ◄────┤                            │          logs, metrics
+//!      ├─────► jwks ◄─────────┤                            │          keys of token issuers
+//!      │          ▼           │                            │
 //!      ├────► credentials ◄───┤                            │          credential providers
 //!      │          ▼           │                            │
 //!      ├─────► transport ◄────┤                            │          upstream HTTP
@@ -81,6 +83,7 @@ pub mod credentials;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod histogram;
+mod jwks;
 mod offload;
 pub mod oss;
 mod policy;
@@ -103,13 +106,16 @@ pub mod internals {
         };
     }
     pub mod caller {
+        use std::collections::HashMap;
+        use std::sync::Arc;
+
         use http::{HeaderMap, Method};
 
         use crate::address::LocatedObject;
         pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, DerivedKeys, IdentityContext,
-            IdentityKinds, identify,
+            IdentityKinds, JwtKeySet, identify,
         };
         use crate::oss::SigningProduct;
         use crate::secret::Secret;
@@ -142,9 +148,10 @@ pub mod internals {
             };
             let context = IdentityContext {
                 directory: &CallerDirectory::new(Some(&callers)),
-                kinds: IdentityKinds { key: true, token: false },
+                kinds: IdentityKinds { key: true, ..IdentityKinds::default() },
                 product: SigningProduct::Oss,
                 keys: &DerivedKeys::default(),
+                jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
                 now,
             };
             let identity = identify(request, context).ok()?;

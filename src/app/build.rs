@@ -22,12 +22,13 @@ use crate::credentials::{
     ConfiguredSources, CredentialServices, CredentialSource, NamedSpec, ProvideError, ProviderSpec,
     SourceEnv, SourceMap, build_sources, each, rebuild_sources,
 };
+use crate::jwks::FetchedKeySets;
 use crate::offload::BlockingLane;
 use crate::proxy::{ProxyState, RequestLimits, ServedCallers, UpstreamSigning, WorkerCore};
 use crate::server::{self, ActivatedSockets, BoundListener, ListenAddress, ListenerPlan, TlsFiles};
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
-use crate::transport::{self, TrustStoreEntry, TrustStoreId, UpstreamTransport};
+use crate::transport::{self, TrustStore, TrustStoreEntry, TrustStoreId, UpstreamTransport};
 
 /// The builder of a [`BuiltApp`], with the resources that outlive a configuration.
 pub(crate) struct AppBuilder {
@@ -116,6 +117,7 @@ impl AppBuilder {
         match self.put_together(config, configured, before.as_ref()).await {
             Ok(built) => {
                 self.refresher.retain([&sources]);
+                self.refresher.keep_keys(&built.state.callers.key_sets);
                 self.rejected = None;
                 Ok(BuiltApp { sources, specs, ..built })
             }
@@ -138,15 +140,25 @@ impl AppBuilder {
         let ConfiguredSources { specs, sources } = configured;
         let draft = self.draft(config, sources, before).await?;
         let ProxyConfig {
-            callers, routing_table, upstreams, limits, timeouts, log, effective_settings, ..
+            callers,
+            key_sets,
+            routing_table,
+            upstreams,
+            limits,
+            timeouts,
+            log,
+            effective_settings,
+            ..
         } = draft.config;
+        let before = before.map(|before| &before.built.state.callers.key_sets);
+        let key_sets = FetchedKeySets::new(key_sets, before);
         let routes = routes(&routing_table, &upstreams, sources);
         let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
         let state = ProxyState {
             routing_table,
             upstreams,
             limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
-            callers: ServedCallers::new(callers.as_deref(), &self.counters),
+            callers: ServedCallers::new(callers.as_deref(), key_sets, &self.counters),
             access_log: log.access,
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
@@ -271,6 +283,9 @@ impl AppDraft {
         let mut problems = Vec::new();
         let upstream_trusts = upstream_trusts(&config, &mut trust_stores, &mut problems);
         let trust_stores = trust_stores.into_all();
+        // They are read again for each fetch of keys.
+        let key_set_files = config.key_sets.iter().filter_map(|keys| keys.ca_file.as_ref());
+        problems.extend(key_set_files.filter_map(|path| TrustStore::file(path).err()).map(StartError::from));
         let mut listeners = Vec::new();
         for listen in std::mem::take(&mut config.listen) {
             let tls = listen.tls.as_ref().map(TlsFiles::load).transpose();
@@ -345,7 +360,11 @@ pub(crate) fn try_start(
             head: config.limits.header_bytes,
             body: config.limits.body,
         },
-        callers: ServedCallers::new(config.callers.as_deref(), &ProcessCounters::default()),
+        callers: ServedCallers::new(
+            config.callers.as_deref(),
+            FetchedKeySets::new(config.key_sets.clone(), None),
+            &ProcessCounters::default(),
+        ),
         access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
         services: Arc::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::jwt_directory::JwtDirectory;
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
 
@@ -29,6 +30,8 @@ pub(crate) struct CallerDirectory {
     keys: HashMap<Box<str>, KeyEntry>,
     /// The callers by the SHA-256 of their tokens.
     tokens: HashMap<[u8; 32], Arc<Caller>>,
+    /// The callers by the claims of their JSON Web Tokens.
+    jwt: JwtDirectory,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
     decoys: [NumberedSecret; SECRETS_MAX],
@@ -65,10 +68,11 @@ impl CallerDirectory {
             open: None,
             keys: HashMap::with_capacity(callers.len()),
             tokens: HashMap::new(),
+            jwt: JwtDirectory::default(),
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, keys, token, is_open } = settings;
+            let CallerSettings { name, access, keys, token, jwt, is_open } = settings;
             let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
             directory.callers.push(Arc::clone(&caller));
             for CallerKey { id, secret } in keys {
@@ -82,6 +86,9 @@ impl CallerDirectory {
             if let Some(token) = token {
                 let digest = Sha256::digest(token.expose()).into();
                 directory.tokens.insert(digest, Arc::clone(&caller));
+            }
+            if let Some(jwt) = jwt {
+                directory.jwt.insert(jwt, index);
             }
             if *is_open {
                 directory.open = Some(caller);
@@ -116,6 +123,11 @@ impl CallerDirectory {
     /// about the tokens.
     pub(super) fn token(&self, token: &[u8]) -> Option<&Arc<Caller>> {
         self.tokens.get(&<[u8; 32]>::from(Sha256::digest(token)))
+    }
+
+    /// Returns the callers by the claims of their JSON Web Tokens.
+    pub(super) fn jwt(&self) -> &JwtDirectory {
+        &self.jwt
     }
 
     /// Returns as many secrets for the entry of an id as for any other: its own, then decoys.

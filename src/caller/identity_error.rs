@@ -1,6 +1,7 @@
 //! Reasons why the identity of a client is rejected, and the texts and elements with which OSS
 //! reports them ("Error codes", OSS API reference). SDKs correct themselves by some of the texts.
 
+use super::jwt_error::JwtError;
 use crate::time::Timestamp;
 
 /// The reason why the identity of a client is rejected.
@@ -17,6 +18,9 @@ pub(crate) enum IdentityError {
     /// The bearer token is of no caller.
     #[error("the token is of no caller; check it, or ask for a new one")]
     UnknownToken,
+    /// The JSON Web Token is rejected.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
     /// The access key id belongs to no caller, or was revoked.
     #[error("The OSS Access Key Id you provided does not exist in our records.")]
     UnknownKey {
@@ -149,6 +153,7 @@ impl IdentityError {
             Self::Missing
             | Self::NoToken
             | Self::UnknownToken
+            | Self::Jwt(_)
             | Self::UnexpectedToken { .. }
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
@@ -171,13 +176,17 @@ impl IdentityError {
                 ("RequestTime", request_time.iso_extended()),
                 ("ServerTime", server_time.iso_extended()),
             ],
-            Self::Expired { expires, server_time } => {
+            Self::Expired { expires, server_time }
+            | Self::Jwt(JwtError::Expired { expires, server_time }) => {
                 vec![("Expires", expires.iso_extended()), ("ServerTime", server_time.iso_extended())]
             }
-            Self::NotYetValid { server_time } => vec![("ServerTime", server_time.iso_extended())],
+            Self::NotYetValid { server_time } | Self::Jwt(JwtError::NotYetValid { server_time }) => {
+                vec![("ServerTime", server_time.iso_extended())]
+            }
             Self::Missing
             | Self::NoToken
             | Self::UnknownToken
+            | Self::Jwt(_)
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
             | Self::Malformed(_) => Vec::new(),

@@ -7,9 +7,16 @@ mod derived_keys;
 mod directory;
 mod identity_context;
 mod identity_error;
+mod jwt_directory;
+mod jwt_error;
+mod jwt_key_set;
+mod jwt_settings;
+mod jwt_token;
+mod jwt_verification;
 mod presented_identity;
 mod settings;
 mod signature_claim;
+mod subject_pattern;
 mod v1_claim;
 mod v4_claim;
 mod verification;
@@ -25,8 +32,12 @@ pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub(crate) use jwt_error::JwtError;
+pub(crate) use jwt_key_set::{InvalidKeySet, JwtKeySet, JwtKeySource};
+pub(crate) use jwt_settings::{JwtKeyOrigin, JwtSettings};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use subject_pattern::{InvalidSubject, SubjectPattern};
 
 use presented_identity::PresentedIdentity;
 
@@ -108,12 +119,18 @@ impl ClientRequest<'_> {
         }
         match directory.open() {
             Some(open) => Ok(CallerIdentity::Known(Arc::clone(open))),
-            None if kinds.token => Err(IdentityError::NoToken),
+            None if kinds.accepts_bearer() => Err(IdentityError::NoToken),
             None => Err(IdentityError::Missing),
         }
     }
 }
 
+#[cfg(test)]
+mod jwt_test_key;
+#[cfg(test)]
+mod jwt_tests;
+#[cfg(test)]
+mod jwt_vector_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use super::jwt_settings::JwtSettings;
 use crate::secret::Secret;
 
 /// A caller as configured.
@@ -13,6 +14,8 @@ pub(crate) struct CallerSettings {
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.
     pub(crate) token: Option<Secret>,
+    /// The JSON Web Tokens of the caller.
+    pub(crate) jwt: Option<JwtSettings>,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
 }
@@ -57,17 +60,28 @@ pub(crate) struct IdentityKinds {
     pub(crate) key: bool,
     /// Bearer tokens of callers.
     pub(crate) token: bool,
+    /// JSON Web Tokens of Kubernetes and OpenID Connect.
+    pub(crate) jwt: bool,
 }
 
 impl IdentityKinds {
     /// Returns the accepted kinds, as in the configuration.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        [("key", self.key), ("token", self.token)].into_iter().filter(|kind| kind.1).map(|kind| kind.0)
+        [("key", self.key), ("token", self.token), ("jwt", self.jwt)]
+            .into_iter()
+            .filter(|kind| kind.1)
+            .map(|kind| kind.0)
     }
 
     /// Returns whether the listener accepts any kind of identity.
     #[must_use]
     pub(crate) fn accepts_any(self) -> bool {
-        self.key || self.token
+        self.key || self.accepts_bearer()
+    }
+
+    /// Returns whether the listener accepts identities that anyone who reads them can use.
+    #[must_use]
+    pub(crate) fn accepts_bearer(self) -> bool {
+        self.token || self.jwt
     }
 }

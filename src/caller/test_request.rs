@@ -1,5 +1,7 @@
 //! A request of the tests: signed by the signer of this crate, changed, and identified.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -7,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
-use super::{CallerIdentity, ClientRequest, IdentityContext, IdentityError, identify};
+use super::{CallerIdentity, ClientRequest, IdentityContext, IdentityError, JwtKeySet, identify};
 use crate::oss::{Bucket, Key, Operation, Query, Region, SigningProduct};
 use crate::secret::Secret;
 use crate::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime};
@@ -108,9 +110,10 @@ impl TestRequest {
         keys: &DerivedKeys,
         now: Timestamp,
     ) -> Result<String, IdentityError> {
-        let kinds = IdentityKinds { key: true, token: true };
+        let kinds = IdentityKinds { key: true, token: true, ..IdentityKinds::default() };
         let product = SigningProduct::Oss;
-        self.identify_in(IdentityContext { directory, kinds, product, keys, now })
+        let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
+        self.identify_in(IdentityContext { directory, kinds, product, keys, jwt_keys, now })
     }
 
     pub(super) fn identify_of_kinds(
@@ -119,10 +122,12 @@ impl TestRequest {
         directory: &CallerDirectory,
         keys: &DerivedKeys,
     ) -> Result<String, IdentityError> {
-        self.identify_in(IdentityContext { directory, kinds, product: SigningProduct::Oss, keys, now: NOW })
+        let product = SigningProduct::Oss;
+        let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
+        self.identify_in(IdentityContext { directory, kinds, product, keys, jwt_keys, now: NOW })
     }
 
-    fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {
+    pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {
         let mut sent = self.clone();
         let operation = Operation::classify(
             &sent.method,

@@ -22,6 +22,7 @@ fn error(result: Result<String, IdentityError>) -> &'static str {
         Err(IdentityError::Missing) => "missing",
         Err(IdentityError::NoToken) => "no token",
         Err(IdentityError::UnknownToken) => "unknown token",
+        Err(IdentityError::Jwt(_)) => "jwt",
         Err(IdentityError::UnknownKey { .. }) => "unknown",
         Err(IdentityError::UnexpectedToken { .. }) => "token",
         Err(IdentityError::UnsignedParameter(_)) => "unsigned parameter",
@@ -523,8 +524,8 @@ fn an_identity_of_a_kind_that_the_listener_does_not_accept_is_rejected() {
     let token = get().header("authorization", &format!("Bearer {TOKEN}"));
     let signed = get().signed(SignedForm::V4Header);
     for (kinds, of_token, of_key) in [
-        (IdentityKinds { key: true, token: false }, "argument", "accepted"),
-        (IdentityKinds { key: false, token: true }, "accepted", "argument"),
+        (IdentityKinds { key: true, ..IdentityKinds::default() }, "argument", "accepted"),
+        (IdentityKinds { token: true, ..IdentityKinds::default() }, "accepted", "argument"),
     ] {
         assert_eq!(error(token.identify_of_kinds(kinds, &directory, &keys)), of_token, "{kinds:?}");
         assert_eq!(error(signed.identify_of_kinds(kinds, &directory, &keys)), of_key, "{kinds:?}");

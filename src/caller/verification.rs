@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::directory::Caller;
 use super::identity_context::IdentityContext;
 use super::identity_error::{IdentityError, MalformedSignature, SignatureMismatch};
+use super::jwt_token::has_jwt_form;
+use super::jwt_verification::verify_jwt;
 use super::presented_identity::PresentedIdentity;
 use super::signature_claim::{ClaimedText, ClaimedV4, SignatureClaim};
 
@@ -17,18 +19,31 @@ pub(super) fn verify(
     presented: PresentedIdentity<'_>,
     context: IdentityContext<'_>,
 ) -> Result<Arc<Caller>, IdentityError> {
-    let IdentityContext { directory, kinds, .. } = context;
+    let kinds = context.kinds;
     match presented {
         // guard: keys-are-accepted
         PresentedIdentity::Signature(_) if !kinds.key => Err(NO_KEYS.into()),
         // guard: tokens-are-accepted
-        PresentedIdentity::Token(_) if !kinds.token => Err(NO_TOKENS.into()),
+        PresentedIdentity::Token(_) if !kinds.accepts_bearer() => Err(NO_TOKENS.into()),
         PresentedIdentity::Signature(claim) => verify_signature(claim, context),
-        PresentedIdentity::Token(token) => {
-            let caller = directory.token(&token).ok_or(IdentityError::UnknownToken)?;
-            Ok(Arc::clone(caller))
-        }
+        PresentedIdentity::Token(token) => verify_token(&token, context),
     }
+}
+
+/// Verifies a bearer token. A token of a caller may have the form of a JSON Web Token, so the
+/// tokens of callers come first.
+fn verify_token(token: &[u8], context: IdentityContext<'_>) -> Result<Arc<Caller>, IdentityError> {
+    let IdentityContext { directory, kinds, jwt_keys, now, .. } = context;
+    // guard: only-accepted-tokens
+    if let Some(caller) = directory.token(token).filter(|_| kinds.token) {
+        return Ok(Arc::clone(caller));
+    }
+    // guard: only-accepted-jwts
+    if !kinds.jwt || (kinds.token && !has_jwt_form(token)) {
+        return Err(IdentityError::UnknownToken);
+    }
+    let index = verify_jwt(token, directory.jwt(), jwt_keys, now)?;
+    Ok(Arc::clone(&directory.callers()[index]))
 }
 
 fn verify_signature(

@@ -7,12 +7,14 @@ use sha2::{Digest as _, Sha256};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
+use super::jwt::JwtReader;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
 use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
 use crate::caller::{CallerAccess, CallerKey, CallerSettings};
 use crate::credentials::{StaticKeyConfig, check_key};
+use crate::jwks::KeySetConfig;
 use crate::secret::Secret;
 
 /// The callers of the file.
@@ -23,6 +25,8 @@ pub(super) struct CallerSections {
     pub(super) clients: ServedClients,
     /// The names of all callers, including revoked ones.
     pub(super) names: Vec<String>,
+    /// The keys of token issuers that are fetched.
+    pub(super) key_sets: Vec<KeySetConfig>,
     /// The ids of all keys, including revoked ones.
     key_ids: Vec<SpannedValue<String>>,
 }
@@ -59,6 +63,7 @@ pub(super) fn read(
             callers: Vec::new(),
             clients: ServedClients::All,
             names: Vec::new(),
+            key_sets: Vec::new(),
             key_ids: Vec::new(),
         };
     }
@@ -69,6 +74,7 @@ pub(super) fn read(
         first_open: None,
         id_owners: HashMap::new(),
         token_owners: HashMap::new(),
+        jwt: JwtReader::new(secrets),
         key_ids: Vec::new(),
     };
     let sections = root.children("caller", report);
@@ -95,7 +101,8 @@ pub(super) fn read(
         (false, false) => ServedClients::CallersOnly,
     };
     let names = reader.names.into_keys().collect();
-    CallerSections { callers, clients, names, key_ids: reader.key_ids }
+    let key_sets = reader.jwt.into_key_sets();
+    CallerSections { callers, clients, names, key_sets, key_ids: reader.key_ids }
 }
 
 impl CallerSections {
@@ -133,6 +140,7 @@ struct CallerReader<'a> {
     id_owners: HashMap<String, KeyIdOwner>,
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
+    jwt: JwtReader<'a>,
     key_ids: Vec<SpannedValue<String>>,
 }
 
@@ -162,7 +170,10 @@ impl CallerReader<'_> {
         let before = report.count();
         let sections = section.children("key", report);
         let token = self.token(section, is_revoked, report);
-        if sections.is_empty() && token.is_none() && !is_open && report.count() == before {
+        // The keys of a revoked caller may already be deleted.
+        let jwt = if is_revoked { None } else { self.jwt.read(section, report) };
+        let has_identity = is_open || !sections.is_empty() || section.has("token") || section.has("jwt");
+        if !has_identity && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
         if sections.len() > KEYS_MAX {
@@ -191,7 +202,7 @@ impl CallerReader<'_> {
         }
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
-        let settings = CallerSettings { name, access, keys, token, is_open };
+        let settings = CallerSettings { name, access, keys, token, jwt, is_open };
         DescribedCaller { settings, is_revoked }
     }
 

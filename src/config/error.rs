@@ -2,6 +2,7 @@
 //! a value is repeated only if it cannot hold one.
 
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
+use crate::caller::InvalidSubject;
 use crate::credentials::{BucketEndpointsError, InvalidAccessKey};
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::ListenAddress;
@@ -100,7 +101,7 @@ pub(super) enum ConfigErrorKind {
     #[error("another caller is already open ({0}); remove one of the two settings")]
     TwoOpenCallers(String),
     #[error(
-        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], token = \"file:PATH\", or open = true"
+        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], token = \"file:PATH\", jwt = {{ issuer = \"URL\", … }}, or open = true"
     )]
     CallerWithoutIdentity,
     #[error("the caller has {0} keys, and the maximum is two, for a rotation; remove the old ones")]
@@ -131,6 +132,26 @@ pub(super) enum ConfigErrorKind {
     TokenCharacters,
     #[error("another caller already has this token ({0}); change one of them")]
     TokenInUse(String),
+    #[error("must not be empty, and must not have control characters; write it as in the tokens")]
+    Claim,
+    #[error("{0}; write it as in the tokens, with * for any characters except :")]
+    Subject(#[from] InvalidSubject),
+    #[error("another caller already has these tokens ({0}); change one of them")]
+    JwtInUse(String),
+    #[error("the keys of the issuer are needed once; set either jwks_file or jwks_url")]
+    KeySetLocation,
+    #[error("applies only to jwks_url; remove it")]
+    WithoutKeySetUrl,
+    #[error(
+        "keys that are sent unencrypted could be replaced; use https://, or http:// to a loopback address"
+    )]
+    PlainKeySetUrl,
+    #[error("cannot use the keys in {0:?}: {1}; set the path of a JWK set of the issuer")]
+    KeySetFile(String, String),
+    #[error(
+        "another caller has this issuer with other keys ({0}); all callers of an issuer must have the same"
+    )]
+    OtherIssuerKeys(String),
     #[error(
         "tokens would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
     )]

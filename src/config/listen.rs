@@ -64,7 +64,7 @@ pub(super) fn read(
         if let Some(socket) = address.value.socket()
             && !is_loopback(socket)
             && tls.is_none()
-            && identify.token
+            && identify.accepts_bearer()
             && !unsafe_plain
         {
             report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
@@ -130,10 +130,11 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
         let kind = match given.value.as_str() {
             "key" => Ok(&mut kinds.key),
             "token" => Ok(&mut kinds.token),
+            "jwt" => Ok(&mut kinds.jwt),
             later if LATER_IDENTITIES.contains(&later) => {
                 Err(ConfigErrorKind::LaterIdentity(given.value.clone()))
             }
-            _ => Err(ConfigErrorKind::Word(given.value.clone(), "key, token".to_owned())),
+            _ => Err(ConfigErrorKind::Word(given.value.clone(), "key, token, jwt".to_owned())),
         };
         match kind {
             Ok(kind) if *kind => report.error(&given.at, ConfigErrorKind::RepeatedIdentity(given.value)),
@@ -153,7 +154,7 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
 }
 
 /// Kinds of identity that are rejected until a build supports them.
-const LATER_IDENTITIES: [&str; 3] = ["certificate", "uid", "jwt"];
+const LATER_IDENTITIES: [&str; 2] = ["certificate", "uid"];
 
 /// Reads the files of a TLS listener. Their contents are parsed when the listener starts, and by
 /// `check`.

@@ -13,6 +13,7 @@ pub(crate) mod effective;
 mod env;
 mod error;
 mod flag_setting;
+mod jwt;
 mod layer;
 mod lines;
 mod listen;
@@ -65,6 +66,7 @@ use crate::caller::CallerSettings;
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
+use crate::jwks::KeySetConfig;
 use crate::server::ListenSettings;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
@@ -76,6 +78,8 @@ pub struct ProxyConfig {
     /// The callers, without revoked callers and keys; `None` if the file has no callers, so that
     /// every client is served.
     pub(crate) callers: Option<Vec<CallerSettings>>,
+    /// The keys of token issuers that are fetched.
+    pub(crate) key_sets: Vec<KeySetConfig>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -289,6 +293,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     Some(ProxyConfig {
         listen,
         callers: (caller_sections.clients != ServedClients::All).then_some(caller_sections.callers),
+        key_sets: caller_sections.key_sets,
         admin,
         routing_table,
         upstreams,

@@ -77,7 +77,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may present: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller. Required if there are callers and none is open",
+            "the kinds of identity that clients may present: `\"key\"`, `\"token\"` and `\"jwt\"`, an access key, a bearer token and a JSON Web Token of a caller. Required if there are callers and none is open",
         ),
         SettingSpec::boolean(
             "unsafe_plain",
@@ -126,6 +126,12 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "none",
             "its bearer token, by reference: at least 27 random characters",
         ),
+        SettingSpec::new(
+            "jwt",
+            ValueKind::Table(&CALLER_JWT),
+            DefaultValue::Described("none"),
+            "its JSON Web Tokens, such as those of Kubernetes service accounts; an inline table with the keys below",
+        ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
             "open",
@@ -134,7 +140,7 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "requests without an identity are of this caller; at most one caller is open",
         ),
     ]],
-    later: &["certificate", "uid", "jwt"],
+    later: &["certificate", "uid"],
     ..SectionSchema::EMPTY
 };
 
@@ -150,6 +156,44 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
             "secret",
             "required",
             "the access key secret, by reference: at least 27 random characters",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_JWT: SectionSchema = SectionSchema {
+    name: "jwt of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text("issuer", "required", "the issuer, exactly as in the claim `iss`"),
+        SettingSpec::optional_text(
+            "audience",
+            "required",
+            "the audience that names this proxy: the claim `aud`, or one of its entries",
+        ),
+        SettingSpec::optional_text(
+            "subject",
+            "required",
+            "the subject, as in the claim `sub`; `*` matches any sequence of characters except `:`",
+        ),
+        SettingSpec::optional_text(
+            "jwks_file",
+            "`jwks_url`",
+            "the public keys of the issuer, a JWK set; watched for changes",
+        ),
+        SettingSpec::optional_text(
+            "jwks_url",
+            "`jwks_file`",
+            "the URL of these keys, `https://`, or `http://` on a loopback address; redirects are not followed",
+        ),
+        SettingSpec::optional_text(
+            "jwks_ca_file",
+            "the host's",
+            "CA certificates to trust for `jwks_url` instead of the host's; read for each fetch",
+        ),
+        SettingSpec::optional_text(
+            "jwks_token_file",
+            "none",
+            "a file whose content is sent to `jwks_url` as bearer token; read for each fetch",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -362,11 +406,12 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 24] = [
+const SECTIONS: [&SectionSchema; 25] = [
     &LISTEN,
     &TLS,
     &CALLER,
     &CALLER_KEY,
+    &CALLER_JWT,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

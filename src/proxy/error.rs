@@ -9,7 +9,7 @@ use super::headers::PROXY_ERROR;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
-use crate::caller::{IdentityError, MalformedKind};
+use crate::caller::{IdentityError, JwtError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
@@ -131,7 +131,8 @@ impl ProxyError {
             headers.insert(OSS_ERROR, document);
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+            let is_invalid = matches!(self, Self::Unidentified(IdentityError::Jwt(_)));
+            headers.insert(WWW_AUTHENTICATE, if is_invalid { INVALID_TOKEN } else { CHALLENGE });
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -249,6 +250,7 @@ impl ErrorResponseParts {
             IdentityError::NoToken | IdentityError::UnknownToken => {
                 Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
             }
+            IdentityError::Jwt(why) => Self::of_jwt(why),
             IdentityError::UnknownKey { .. } | IdentityError::UnexpectedToken { .. } => {
                 Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId")
             }
@@ -269,6 +271,23 @@ impl ErrorResponseParts {
                 MalformedKind::Denied => Self(FORBIDDEN, Code::MalformedSignature, "AccessDenied"),
             },
         }
+    }
+
+    /// Returns the parts for a client whose JSON Web Token is rejected.
+    fn of_jwt(why: &JwtError) -> Self {
+        let code = match why {
+            JwtError::Malformed(_) | JwtError::Missing(_) => RejectionCode::MalformedSignature,
+            JwtError::Algorithm | JwtError::Signature => RejectionCode::BadSignature,
+            JwtError::Expired { .. } => RejectionCode::Expired,
+            JwtError::NotYetValid { .. } => RejectionCode::ClockSkew,
+            JwtError::Issuer
+            | JwtError::Audience
+            | JwtError::Subject
+            | JwtError::Ambiguous
+            | JwtError::UnknownKey { .. }
+            | JwtError::NoKeys { .. } => RejectionCode::NoIdentity,
+        };
+        Self(StatusCode::UNAUTHORIZED, code, "AccessDenied")
     }
 
     /// Returns the parts for a request without a response from the upstream.
@@ -334,6 +353,10 @@ fn send_message(upstream: &str, why: &SendError) -> String {
 /// The challenge for clients without a token. Browsers and curl can answer it with a password.
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
+/// The challenge for clients with an invalid JSON Web Token (RFC 6750, 3.1).
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(
+    "Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer error=\"invalid_token\"",
+);
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const OSS_ERROR_NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");

@@ -100,7 +100,7 @@ async fn sign<'a>(
     trace: &mut impl RequestTrace,
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    let identified = located.identify(core, listener, times.signed_at.at(), trace).await?;
     let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     match admitted.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {

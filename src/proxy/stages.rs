@@ -18,7 +18,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext, IdentityError};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -102,14 +102,37 @@ impl LocatedRequest {
         Ok(Box::new(Self { request, headers: inbound.take_headers() }))
     }
 
-    /// Identifies the client as of `now`, and removes its signature.
-    pub(super) fn identify(
+    /// Identifies the client as of `now`, and removes its signature. If the key of a token is
+    /// unknown, waits briefly for a fetch of the keys of its issuer.
+    pub(super) async fn identify(
         mut self: Box<Self>,
         core: &WorkerCore,
         listener: &AcceptingListener,
         now: Timestamp,
         trace: &mut impl RequestTrace,
     ) -> Result<IdentifiedRequest, ProxyError> {
+        let state = core.state();
+        let mut identified = self.caller(core, listener, now);
+        if let Err(IdentityError::Jwt(error)) = &identified
+            && let Some(issuer) = error.lacking_keys()
+        {
+            Box::pin(state.callers.key_sets.refreshed(issuer)).await;
+            identified = self.caller(core, listener, now);
+        }
+        let caller = identified?;
+        if let Some(caller) = caller.caller() {
+            self.request.object.route_for_caller(&caller.name, &state.routing_table)?;
+        }
+        trace.record_caller(&caller, state);
+        Ok(IdentifiedRequest { located: self, caller })
+    }
+
+    fn caller(
+        &mut self,
+        core: &WorkerCore,
+        listener: &AcceptingListener,
+        now: Timestamp,
+    ) -> Result<CallerIdentity, IdentityError> {
         let AddressedRequest { method, object } = &mut self.request;
         let region = core.state().routing_table.get(object.upstream).region.as_ref();
         let request = ClientRequest {
@@ -125,14 +148,10 @@ impl LocatedRequest {
             kinds: listener.rules.identify,
             product: region.map_or(SigningProduct::Oss, Region::product),
             keys: core.caller_keys(),
+            jwt_keys: &core.state().callers.key_sets,
             now,
         };
-        let caller = caller::identify(request, context)?;
-        if let Some(caller) = caller.caller() {
-            object.route_for_caller(&caller.name, &core.state().routing_table)?;
-        }
-        trace.record_caller(&caller, core.state());
-        Ok(IdentifiedRequest { located: self, caller })
+        caller::identify(request, context)
     }
 }
 

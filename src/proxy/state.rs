@@ -11,6 +11,7 @@ use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::caller::{Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityKinds};
 use crate::credentials::{CredentialServices, CredentialSource};
+use crate::jwks::FetchedKeySets;
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
 use crate::telemetry::{AccessLogging, CallerMetrics, MetricsHandle, ProcessCounters};
@@ -39,6 +40,8 @@ pub struct ProxyState {
 pub(crate) struct ServedCallers {
     /// The callers, by their identities.
     pub(super) directory: CallerDirectory,
+    /// The keys of token issuers that are fetched.
+    pub(crate) key_sets: FetchedKeySets,
     /// The metrics of each caller, by its index in the directory.
     metrics: Vec<Arc<CallerMetrics>>,
 }
@@ -125,10 +128,14 @@ impl ProxyState {
 impl ServedCallers {
     /// Creates the directory of the configured callers, and finds their metrics.
     #[must_use]
-    pub(crate) fn new(callers: Option<&[CallerSettings]>, counters: &ProcessCounters) -> Self {
+    pub(crate) fn new(
+        callers: Option<&[CallerSettings]>,
+        key_sets: FetchedKeySets,
+        counters: &ProcessCounters,
+    ) -> Self {
         let directory = CallerDirectory::new(callers);
         let metrics = directory.callers().iter().map(|caller| counters.caller(&caller.name)).collect();
-        Self { directory, metrics }
+        Self { directory, key_sets, metrics }
     }
 
     /// Returns the metrics of a caller of this configuration.

@@ -59,7 +59,7 @@ impl ListenSettings {
     /// [`BindError::Open`] and [`BindError::PlainTokens`].
     pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
-        let has_plain_tokens = self.identify.token && self.tls.is_none() && !self.unsafe_plain;
+        let has_plain_tokens = self.identify.accepts_bearer() && self.tls.is_none() && !self.unsafe_plain;
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
             if has_plain_tokens {

@@ -23,6 +23,7 @@ mod explain_error;
 mod gauges;
 mod guard;
 mod h2;
+mod jwt;
 mod keys;
 mod layers;
 mod library;

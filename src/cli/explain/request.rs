@@ -145,6 +145,9 @@ impl ReadyConfig {
             ));
         }
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
+        if listen.identify.jwt {
+            core.state().callers.key_sets.fetch().await;
+        }
         let address = listen.address.socket().map(connected_to);
         let listener = AcceptingListener { rules: Rc::new(rules), address };
         Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)

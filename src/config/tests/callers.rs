@@ -59,7 +59,7 @@ fn callers_are_read_with_their_rights_and_keys() {
          [[caller.key]]\nid = \"b-1\"\nsecret = \"file:key\"\n",
     ));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    assert_eq!(config.listen[0].identify, IdentityKinds { key: true, token: false });
+    assert_eq!(config.listen[0].identify, IdentityKinds { key: true, ..IdentityKinds::default() });
     let Some([a, b]) = config.callers.as_deref() else { panic!("{:?}", config.callers) };
     assert_eq!((a.name.as_str(), a.access, a.is_open), ("team-a", CallerAccess::Everything, false));
     let keys: Vec<_> = a.keys.iter().map(|key| (key.id.as_str(), key.secret.expose())).collect();
@@ -272,7 +272,7 @@ fn a_listener_identifies_clients_where_there_are_callers() {
         ("\"key\", \"certificate\"", "\"certificate\" is not supported by this build"),
         ("\"uid\"", "\"uid\" is not supported by this build"),
         ("\"token\", \"token\"", "\"token\" is listed twice"),
-        ("\"jwt\"", "\"jwt\" is not supported by this build"),
+        ("\"jwt\", \"jwt\"", "\"jwt\" is listed twice"),
         ("\"keys\"", "expected one of key"),
     ] {
         refused(&listen(&format!("identify = [{kinds}]"), &callers), "proxy.toml:4: listen.identify", words);

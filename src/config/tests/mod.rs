@@ -6,6 +6,7 @@ mod endpoints;
 mod example;
 mod facts;
 mod file;
+mod jwt;
 mod layers;
 mod listen;
 mod many;
