@@ -3,6 +3,7 @@
 use super::connection_peer::ConnectionPeer;
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
+use super::jwt_key_set::JwtKeySource;
 use super::settings::IdentityKinds;
 use crate::oss::SigningProduct;
 use crate::time::Timestamp;
@@ -20,6 +21,8 @@ pub(crate) struct IdentityContext<'a> {
     pub(crate) product: SigningProduct,
     /// The derived keys of the worker.
     pub(crate) keys: &'a DerivedKeys,
+    /// The keys of issuers whose keys are fetched.
+    pub(crate) jwt_keys: &'a dyn JwtKeySource,
     /// The current time.
     pub(crate) now: Timestamp,
 }

@@ -1,6 +1,7 @@
 //! `[credentials.NAME]`: credential sources and the secrets that they refer to.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -301,6 +302,15 @@ impl<'a> SecretResolver<'a> {
             (false, _) => {}
         }
         Ok(Secret::from(line))
+    }
+
+    /// Reads a file without secrets. Other users may read it.
+    pub(super) fn public_file(&self, path: &Path) -> io::Result<String> {
+        let file = self.env.read_secret(path)?;
+        let text = file.text.expose().to_owned();
+        let digest = ContentDigest::new(text.as_bytes());
+        self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });
+        Ok(text)
     }
 
     /// Returns the path of a credential that systemd provides to the unit.

@@ -25,6 +25,7 @@ mod error;
 mod fingerprint;
 mod flag_setting;
 mod hand_out;
+mod jwt;
 mod layer;
 mod lines;
 mod listen;
@@ -86,6 +87,7 @@ use crate::caller::{CallerLimits, CallerSettings, KeyHandOut};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
+use crate::jwks::KeySetConfig;
 use crate::server::ListenSettings;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
@@ -103,6 +105,8 @@ pub struct ProxyConfig {
     pub(crate) caller_files: Vec<FileDigest>,
     /// The masters of keys that are handed out.
     pub(crate) hand_out: Option<Arc<KeyHandOut>>,
+    /// The keys of token issuers that are fetched.
+    pub(crate) key_sets: Vec<KeySetConfig>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -330,20 +334,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
             ProviderSpec::new(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
         ));
     }
-    // For each credential source, the first upstream that signs with it.
-    let upstreams_of: HashMap<&str, usize> =
-        upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
-    for NamedSpec { name, spec } in &mut credentials {
-        let used = upstreams_of.get(name.as_str()).copied();
-        let upstream = routing_table.get(UpstreamId(used.unwrap_or(0)));
-        // The signing region of a CloudBox or an accelerator zone is not the region that it is in.
-        let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
-        if let (Some(sts_endpoint), Some(region)) =
-            (spec.sts_endpoint_mut(), around.or_else(|| upstream.region.clone()))
-        {
-            sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
-        }
-    }
+    locate_sts(&mut credentials, &upstreams, &routing_table);
     let mut sessions = CallerSessions { routing_table: &routing_table, upstreams: &mut upstreams, root };
     let served = callers.are_enforced.then(|| callers.sources.served());
     sessions.expand(served.as_deref(), &mut credentials, report);
@@ -353,6 +344,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         caller_sources: callers.sources,
         caller_files: callers.watched,
         hand_out: hand_out.keys.map(Arc::new),
+        key_sets: callers.key_sets,
         admin,
         routing_table,
         upstreams,
@@ -368,12 +360,30 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     })
 }
 
+/// Gives each credential source the location of STS: that of the first upstream that signs with it.
+fn locate_sts(credentials: &mut [NamedSpec], upstreams: &[UpstreamSettings], routing_table: &RoutingTable) {
+    let upstreams_of: HashMap<&str, usize> =
+        upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
+    for NamedSpec { name, spec } in credentials {
+        let used = upstreams_of.get(name.as_str()).copied();
+        let upstream = routing_table.get(UpstreamId(used.unwrap_or(0)));
+        // The signing region of a CloudBox or an accelerator zone is not the region that it is in.
+        let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
+        if let (Some(sts_endpoint), Some(region)) =
+            (spec.sts_endpoint_mut(), around.or_else(|| upstream.region.clone()))
+        {
+            sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
+        }
+    }
+}
+
 /// The callers of all files.
 struct CallersByFile {
     sources: CallerSources,
     names: CallerNames,
     are_enforced: bool,
     watched: Vec<FileDigest>,
+    key_sets: Vec<KeySetConfig>,
 }
 
 impl CallersByFile {
@@ -383,7 +393,7 @@ impl CallersByFile {
         real_ids: &RealKeyIds<'_>,
         report: &mut ConfigReport,
     ) -> Self {
-        let CallerSections { callers, clients, mut names, revoked, .. } = sections;
+        let CallerSections { callers, clients, mut names, revoked, key_sets, .. } = sections;
         let CallerFiles { files, unlisted, ceiling, names: of_files, watched } = files;
         let rules = KeptCallerRules { revoked: revoked.texts(), real_ids: real_ids.texts(), ceiling };
         let mut sources = CallerSources { main: callers.into(), files, unlisted, rules };
@@ -395,7 +405,7 @@ impl CallersByFile {
         if !names.are_incomplete {
             revoked.warn_of_unmatched(report);
         }
-        Self { sources, names, are_enforced: clients != ServedClients::All, watched }
+        Self { sources, names, are_enforced: clients != ServedClients::All, watched, key_sets }
     }
 }
 

@@ -155,6 +155,9 @@ impl ReadyConfig {
             ));
         }
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
+        if listen.identify.jwt {
+            core.state().callers.key_sets.fetch().await;
+        }
         let address = listen.address.socket().map(connected_to);
         let peer = own_peer(&rules);
         let listener =
