@@ -103,11 +103,14 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::OwnRejection;
 
+    /// A code, the elements of the document, and words of the cause.
+    type RejectionRow<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
     #[test]
     fn each_rejection_of_a_client_has_a_cause() {
         const EARLY: &str = "2022-09-04T07:11:33.000Z";
         const LATE: &str = "2022-09-04T08:11:37.000Z";
-        let rows: [(&str, &[(&str, &str)], &str); 11] = [
+        let rows: [RejectionRow<'_>; 11] = [
             ("no-identity", &[("OSSAccessKeyId", "team-a-9")], "id team-a-9 is of no caller"),
             ("no-identity", &[("OSSAccessKeyId", "LTAI5tReal")], "one of Alibaba Cloud"),
             ("no-identity", &[("Message", "the request is not signed")], "the request is not signed; if the"),
