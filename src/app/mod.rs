@@ -4,6 +4,7 @@
 pub(crate) mod admin_connections;
 pub(crate) mod admin_server;
 pub(crate) mod build;
+mod callers_report;
 pub(crate) mod config_watcher;
 pub(crate) mod lifecycle;
 pub(crate) mod listeners;

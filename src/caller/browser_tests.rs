@@ -7,6 +7,7 @@ use super::directory::CallerDirectory;
 use super::settings::{CallerKey, CallerSettings, IdentityKinds};
 use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TestRequest, URL_LIFETIME, directory};
 use super::tests::{error, get, later};
+use super::{CallerIdentity, IdentityProof};
 use crate::secret::Secret;
 
 #[test]
@@ -54,5 +55,19 @@ fn a_preflight_has_the_caller_of_the_url_that_it_announces() {
         assert_eq!(error(unknown.identify()), "no token", "{form:?}");
         sent.set("authorization", "Bearer wrong");
         assert_ne!(error(sent.identify()), "accepted", "{form:?}");
+    }
+}
+
+#[test]
+fn a_preflight_uses_up_no_limit_of_the_caller_that_it_announces() {
+    let directory = directory(false);
+    let caller = &directory.callers()[0];
+    for (proof, expected) in [
+        (IdentityProof::Announced, None),
+        (IdentityProof::PresignedUrl, Some(caller)),
+        (IdentityProof::Open, Some(caller)),
+    ] {
+        let identity = CallerIdentity::Known { caller: caller.clone(), proof };
+        assert_eq!(identity.proven(), expected, "{proof:?}");
     }
 }

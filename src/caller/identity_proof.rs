@@ -16,6 +16,10 @@ pub enum IdentityProof {
     Bearer,
     /// A token as the password of Basic authentication.
     Basic,
+    /// A client certificate.
+    Certificate,
+    /// The user at the other end of a Unix socket.
+    UnixPeer,
     /// None: the caller is open.
     Open,
 }
@@ -25,8 +29,13 @@ impl IdentityProof {
     #[must_use]
     pub(crate) fn is_ambient(self) -> bool {
         match self {
-            Self::Basic => true,
-            Self::Signature | Self::PresignedUrl | Self::Announced | Self::Bearer | Self::Open => false,
+            Self::Basic | Self::Certificate => true,
+            Self::Signature
+            | Self::PresignedUrl
+            | Self::Announced
+            | Self::Bearer
+            | Self::UnixPeer
+            | Self::Open => false,
         }
     }
 
@@ -36,9 +45,9 @@ impl IdentityProof {
     #[must_use]
     pub(crate) fn needs_sandbox(self, kinds: IdentityKinds) -> bool {
         match self {
-            Self::Basic => true,
-            Self::PresignedUrl => kinds.token,
-            Self::Signature | Self::Announced | Self::Bearer | Self::Open => false,
+            Self::Basic | Self::Certificate => true,
+            Self::PresignedUrl => kinds.token || kinds.certificate,
+            Self::Signature | Self::Announced | Self::Bearer | Self::UnixPeer | Self::Open => false,
         }
     }
 }

@@ -2,19 +2,28 @@
 //! to all requests. Afterwards the client's signature is removed, and the request is signed again.
 //! Pure.
 
+mod ambient_identity;
+mod caller_origin;
 mod claimed_caller;
 mod client_signature;
+mod connection_peer;
 mod derived_keys;
 mod directory;
+mod hand_out;
+mod identity_claim;
 mod identity_context;
 mod identity_error;
 mod identity_proof;
 mod limits;
+mod listener_content;
 mod nominated_headers;
+mod peer_identities;
+mod peer_index;
 mod presented_identity;
 mod real_key_id;
 mod settings;
 mod signature_claim;
+mod subject_name;
 mod user_agent;
 mod v1_claim;
 mod v4_claim;
@@ -25,20 +34,27 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
+pub(crate) use caller_origin::CallerOrigin;
 pub(crate) use claimed_caller::claimed_caller;
 pub use client_signature::remove_client_signature;
 pub(crate) use client_signature::remove_signature;
+pub(crate) use connection_peer::{ClientCertificate, ConnectionPeer, UnixPeer};
 pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
+pub(crate) use hand_out::{HandOutError, KeyHandOut, is_handed_out};
+pub(crate) use identity_claim::IdentityClaim;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub use identity_proof::IdentityProof;
 pub(crate) use limits::CallerLimits;
+pub(crate) use listener_content::ListenerContent;
 pub(crate) use nominated_headers::check_nominated;
+pub(crate) use peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities};
 pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use subject_name::{InvalidSubject, SubjectAttribute, SubjectName};
 pub(crate) use user_agent::name_in_user_agent;
 
 use presented_identity::PresentedIdentity;
@@ -127,7 +143,9 @@ impl ClientRequest<'_> {
             let is_open = !kinds.accepts_any();
             return if is_open { Ok(CallerIdentity::Open) } else { Err(IdentityError::Missing) };
         }
+        let connection = ambient_identity::find(context)?;
         if let Some(caller) = self.announced_caller(context) {
+            ambient_identity::check_same(connection, &caller)?;
             return Ok(CallerIdentity::Known { caller, proof: IdentityProof::Announced });
         }
         if kinds.accepts_any() {
@@ -143,13 +161,18 @@ impl ClientRequest<'_> {
             let presented = PresentedIdentity::find(&request, context.product)?;
             if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
                 let proof = presented.proof();
-                let caller = verification::verify(presented, context)?;
+                let caller = verification::verify(presented, connection, context)?;
                 return Ok(CallerIdentity::Known { caller, proof });
             }
+        }
+        if let Some(caller) = connection {
+            let proof = ambient_identity::proof(context);
+            return Ok(CallerIdentity::Known { caller: Arc::clone(caller), proof });
         }
         match directory.open() {
             Some(open) => Ok(CallerIdentity::Known { caller: Arc::clone(open), proof: IdentityProof::Open }),
             None if kinds.token => Err(IdentityError::NoToken),
+            None if kinds.accepts_any() && !kinds.key => Err(ambient_identity::missing(context)),
             None => Err(IdentityError::Missing),
         }
     }
@@ -168,7 +191,11 @@ impl ClientRequest<'_> {
 }
 
 #[cfg(test)]
+mod ambient_tests;
+#[cfg(test)]
 mod browser_tests;
+#[cfg(test)]
+mod hand_out_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

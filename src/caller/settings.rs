@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use super::caller_origin::CallerOrigin;
 use super::limits::CallerLimits;
+use super::peer_identities::PeerIdentities;
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// A caller as configured.
 #[derive(Debug, Default)]
@@ -20,8 +23,35 @@ pub(crate) struct CallerSettings {
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.
     pub(crate) token: Option<Secret>,
+    /// Handed-out keys that were issued before this time are rejected.
+    pub(crate) credentials_not_before: Option<Timestamp>,
+    /// The identities that belong to a connection of the caller.
+    pub(crate) peer: PeerIdentities,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
+    /// The section that defines the caller.
+    pub(crate) origin: CallerOrigin,
+}
+
+impl CallerSettings {
+    /// Returns a copy with at most this access, and only with the keys that `is_valid` accepts by
+    /// their ids.
+    #[must_use]
+    pub(crate) fn restricted(&self, access_max: CallerAccess, is_valid: impl Fn(&str) -> bool) -> Self {
+        let Self { name, access, keys, token, peer, origin, .. } = self;
+        let keys = keys.iter().filter(|key| is_valid(&key.id));
+        let copy =
+            |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
+        Self {
+            name: name.clone(),
+            access: (*access).min(access_max),
+            keys: keys.map(copy).collect(),
+            token: token.as_ref().map(|token| Secret::from(token.expose())),
+            peer: peer.clone(),
+            origin: origin.clone(),
+            ..*self
+        }
+    }
 }
 
 /// An access key of a caller. It is valid only at this proxy.
@@ -33,8 +63,8 @@ pub(crate) struct CallerKey {
     pub(crate) secret: Secret,
 }
 
-/// The operations that a caller may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// The operations that a caller may use, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum CallerAccess {
     /// None.
     #[default]
@@ -62,6 +92,10 @@ impl CallerAccess {
 pub(crate) struct IdentityKinds {
     /// Access keys of callers.
     pub(crate) key: bool,
+    /// Client certificates.
+    pub(crate) certificate: bool,
+    /// Users and groups at the other end of a Unix socket.
+    pub(crate) uid: bool,
     /// Bearer tokens of callers.
     pub(crate) token: bool,
 }
@@ -69,12 +103,14 @@ pub(crate) struct IdentityKinds {
 impl IdentityKinds {
     /// Returns the accepted kinds, as in the configuration.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        [("key", self.key), ("token", self.token)].into_iter().filter(|kind| kind.1).map(|kind| kind.0)
+        let kinds =
+            [("key", self.key), ("certificate", self.certificate), ("uid", self.uid), ("token", self.token)];
+        kinds.into_iter().filter(|kind| kind.1).map(|kind| kind.0)
     }
 
     /// Returns whether the listener accepts any kind of identity.
     #[must_use]
     pub(crate) fn accepts_any(self) -> bool {
-        self.key || self.token
+        self.key || self.certificate || self.uid || self.token
     }
 }

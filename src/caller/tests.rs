@@ -22,8 +22,14 @@ pub(super) fn error(result: Result<String, IdentityError>) -> &'static str {
         Err(IdentityError::Missing) => "missing",
         Err(IdentityError::NoToken) => "no token",
         Err(IdentityError::UnknownToken) => "unknown token",
+        Err(IdentityError::UnknownPeer) => "unknown peer",
+        Err(IdentityError::CertificateUsage) => "certificate usage",
+        Err(IdentityError::ExpiredCertificate { .. }) => "expired certificate",
+        Err(IdentityError::WithdrawnCertificate) => "withdrawn certificate",
         Err(IdentityError::UnknownKey { .. }) => "unknown",
         Err(IdentityError::UnexpectedToken { .. }) => "token",
+        Err(IdentityError::TokenExpired { .. }) => "token expired",
+        Err(IdentityError::TokenTooOld) => "token too old",
         Err(IdentityError::UnsignedParameter(_)) => "unsigned parameter",
         Err(IdentityError::Mismatch(_)) => "mismatch",
         Err(IdentityError::UrlParameter(_)) => "url parameter",
@@ -524,8 +530,8 @@ fn an_identity_of_a_kind_that_the_listener_does_not_accept_is_rejected() {
     let token = get().header("authorization", &format!("Bearer {TOKEN}"));
     let signed = get().signed(SignedForm::V4Header);
     for (kinds, of_token, of_key) in [
-        (IdentityKinds { key: true, token: false }, "argument", "accepted"),
-        (IdentityKinds { key: false, token: true }, "accepted", "argument"),
+        (IdentityKinds { key: true, ..IdentityKinds::default() }, "argument", "accepted"),
+        (IdentityKinds { token: true, ..IdentityKinds::default() }, "accepted", "argument"),
     ] {
         assert_eq!(error(token.identify_of_kinds(kinds, &directory, &keys)), of_token, "{kinds:?}");
         assert_eq!(error(signed.identify_of_kinds(kinds, &directory, &keys)), of_key, "{kinds:?}");

@@ -3,12 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::LazyLock;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
+use super::fingerprint::ValueFingerprint;
 use super::flag_setting::FlagSetting;
 use super::layer::topmost;
 use super::origin::ValueOrigin;
@@ -87,19 +87,6 @@ impl fmt::Display for SettingChange {
             ChangeKind::Replaced(was, is) => write!(f, "{key} changed from {was} to {is}"),
             ChangeKind::Hidden => write!(f, "{key} changed (value hidden)"),
         }
-    }
-}
-
-/// A keyed hash that represents a value. The key is random per process: outside it, the hash does
-/// not help to guess a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ValueFingerprint(u64);
-
-impl ValueFingerprint {
-    fn new(value: &str) -> Self {
-        // A constant after first use; it holds no settings.
-        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self(KEYS.hash_one(value))
     }
 }
 
@@ -224,12 +211,9 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, settings
 
 /// Returns the sources of a value. The words of a command, for example, are not references.
 fn references(name: &str, value: &DeValue<'_>) -> Vec<ValueReference> {
-    if let DeValue::Array(items) = value
-        && name == MASTER
-    {
-        return items.iter().flat_map(|item| references(name, item.get_ref())).collect();
-    }
-    value.as_str().and_then(ValueReference::parse).into_iter().collect()
+    let items = value.as_array().filter(|_| name == MASTER).map(|items| items.iter().map(Spanned::get_ref));
+    let texts = value.as_str().into_iter().chain(items.into_iter().flatten().filter_map(DeValue::as_str));
+    texts.filter_map(ValueReference::parse).collect()
 }
 
 fn shown(name: &str, value: &DeValue<'_>) -> String {

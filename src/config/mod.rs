@@ -5,15 +5,25 @@
 //! file that is not valid TOML, whose settings are not checked.
 
 mod admin_config;
+mod caller_access;
+mod caller_changes;
+mod caller_files;
 mod caller_limits;
+mod caller_peers;
+mod caller_schema;
+mod caller_sources;
+mod caller_text;
 mod callers;
+mod confined_directory;
 mod credentials;
 mod diagnostics;
 mod duration;
 pub(crate) mod effective;
 mod env;
 mod error;
+mod fingerprint;
 mod flag_setting;
+mod hand_out;
 mod layer;
 mod lines;
 mod listen;
@@ -42,18 +52,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::admin_config::AdminConfig;
+pub(crate) use self::caller_changes::caller_changes;
+pub(crate) use self::caller_sources::{BrokenCallersFile, CallerSources};
+pub(crate) use self::callers::{parse_caller_name, parse_key_id};
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
 pub(crate) use self::env::{ContentDigest, FileDigest};
 pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
+pub(crate) use self::sealed_secrets::read_master;
 pub use self::section::ConfigFile;
 #[cfg(test)]
 pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
-use self::callers::ServedClients;
+use self::caller_files::CallerFiles;
+use self::caller_sources::KeptCallerRules;
+use self::callers::{CallerNames, CallerSections, RealKeyIds, ServedClients};
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::{ConfigReport, FinishedReport};
 use self::env::TrackedEnv;
@@ -64,7 +80,7 @@ use self::source_names::DescribedSource;
 use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{CallerLimits, CallerSettings};
+use crate::caller::{CallerLimits, CallerSettings, KeyHandOut};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
@@ -78,7 +94,13 @@ pub struct ProxyConfig {
     pub(crate) listen: Vec<ListenSettings>,
     /// The callers, without revoked callers and keys; `None` if the file has no callers, so that
     /// every client is served.
-    pub(crate) callers: Option<Vec<CallerSettings>>,
+    pub(crate) callers: Option<Vec<Arc<CallerSettings>>>,
+    /// The same callers by their files, and the files that cannot be used.
+    pub(crate) caller_sources: CallerSources,
+    /// The files of callers and those that they refer to, with the digests of their contents.
+    pub(crate) caller_files: Vec<FileDigest>,
+    /// The masters of keys that are handed out.
+    pub(crate) hand_out: Option<Arc<KeyHandOut>>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -201,6 +223,13 @@ impl ProxyConfig {
         } else {
             None
         };
+        // The settings of a file that is not valid TOML are not checked.
+        let config = config.filter(|_| !document.is_torn());
+        if document.is_torn() {
+            let mut syntax = ConfigReport::default();
+            document.parse_whole(&mut syntax);
+            report = syntax;
+        }
         layers.iter().for_each(|layer| layer.report(&mut report));
         let FinishedReport { warnings, errors } = report.finish();
         let effective_settings = effective::all(table.get_ref(), &document);
@@ -237,6 +266,16 @@ impl ProxyConfig {
         }
     }
 
+    /// Keeps the previous callers of files that cannot be used.
+    ///
+    /// # Errors
+    /// If the main file claims a name or an identity that another file has.
+    pub(crate) fn after(mut self, running: &CallerSources) -> Result<Self, ConfigErrors> {
+        self.caller_sources.settle(Some(running))?;
+        self.callers = self.callers.map(|_| self.caller_sources.served());
+        Ok(self)
+    }
+
     /// Replaces the named credentials with a custom provider.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
         self.credentials.retain(|known| known.name != name);
@@ -249,17 +288,23 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let modes =
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(env, modes);
-    let caller_sections = callers::read(root, &secrets, report);
-    let ListenSections { listen, admin } = listen::read(root, caller_sections.clients, &secrets, report);
+    let mut caller_sections = callers::read(root, &secrets, report);
+    let hand_out = hand_out::read(root, &caller_sections, &secrets, report);
+    let ListenSections { listen, admin } =
+        listen::read(root, caller_sections.clients, &hand_out, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
     let described = credentials::read(root, &secrets, report);
-    caller_sections.check_ids(&described, report);
+    let real_ids = RealKeyIds::new(&described);
+    caller_sections.check_ids(&real_ids, report);
+    let caller_files = caller_files::read(root, &secrets, &real_ids, &mut caller_sections, report);
+    let callers = CallersByFile::new(caller_sections, caller_files, &real_ids, report);
+    hand_out.check_source(&described, report);
     let context = ValidationContext {
         listeners: &listen,
-        caller_names: &caller_sections.names,
+        caller_names: &callers.names,
         described: &described,
         secrets: &secrets,
     };
@@ -293,7 +338,10 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     }
     Some(ProxyConfig {
         listen,
-        callers: (caller_sections.clients != ServedClients::All).then_some(caller_sections.callers),
+        callers: callers.are_enforced.then(|| callers.sources.served()),
+        caller_sources: callers.sources,
+        caller_files: callers.watched,
+        hand_out: hand_out.keys.map(Arc::new),
         admin,
         routing_table,
         upstreams,
@@ -307,6 +355,37 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         file: None,
         files: secrets.into_files(),
     })
+}
+
+/// The callers of all files.
+struct CallersByFile {
+    sources: CallerSources,
+    names: CallerNames,
+    are_enforced: bool,
+    watched: Vec<FileDigest>,
+}
+
+impl CallersByFile {
+    fn new(
+        sections: CallerSections,
+        files: CallerFiles,
+        real_ids: &RealKeyIds<'_>,
+        report: &mut ConfigReport,
+    ) -> Self {
+        let CallerSections { callers, clients, mut names, revoked, .. } = sections;
+        let CallerFiles { files, unlisted, ceiling, names: of_files, watched } = files;
+        let rules = KeptCallerRules { revoked: revoked.texts(), real_ids: real_ids.texts(), ceiling };
+        let mut sources = CallerSources { main: callers.into(), files, unlisted, rules };
+        // The main file has precedence until there is a running configuration.
+        let settled = sources.settle(None);
+        debug_assert!(settled.is_ok(), "{settled:?}");
+        names.names.extend(of_files);
+        names.are_incomplete = sources.is_incomplete();
+        if !names.are_incomplete {
+            revoked.warn_of_unmatched(report);
+        }
+        Self { sources, names, are_enforced: clients != ServedClients::All, watched }
+    }
 }
 
 fn timeouts(section: &ConfigSection<'_>, report: &mut ConfigReport) -> TimeoutConfig {

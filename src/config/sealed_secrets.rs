@@ -1,15 +1,30 @@
 //! `[sealing]`: the masters that open the sealed secrets of callers.
 
-use super::credentials::SecretResolver;
+use super::caller_schema::SEALING;
+use super::credentials::{FileModePolicy, SecretResolver};
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
-use super::origin::SpannedValue;
+use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
-use super::settings::SEALING;
+use crate::credentials::SourceEnv;
 use crate::sealing::{MasterKey, SealedPlace, SealingError};
 use crate::secret::Secret;
 
+/// Reads the master that a reference such as `env:NAME` names.
+///
+/// # Errors
+/// The reason for display.
+pub(crate) fn read_master(reference: &str, env: &dyn SourceEnv) -> Result<MasterKey, String> {
+    let at = ValueOrigin::Flag("--seal-with".to_owned());
+    let mut report = ConfigReport::default();
+    let secrets = SecretResolver::new(env, FileModePolicy::Warn);
+    let given = SpannedValue { value: reference.to_owned(), at };
+    let master = secrets.referenced(&given, &mut report).and_then(|master| key(&given, &master, &mut report));
+    master.ok_or_else(|| report.finish().errors.unwrap_or_default().to_string())
+}
+
 /// The masters of the file.
+#[derive(Default)]
 pub(super) struct SealingMasters {
     keys: Vec<MasterKey>,
     /// Whether all masters could be read. Otherwise an error has been reported.
@@ -27,11 +42,8 @@ impl SealingMasters {
         let before = report.count();
         let mut keys = Vec::new();
         for given in section.texts("master", report) {
-            let Some(master) = secrets.referenced(&given, report) else { continue };
-            match MasterKey::new(&master) {
-                Ok(key) => keys.push(key),
-                Err(_) => report.error(&given.at, ConfigErrorKind::ShortMaster),
-            }
+            let master = secrets.referenced(&given, report);
+            keys.extend(master.and_then(|master| key(&given, &master, report)));
         }
         Self { keys, is_complete: report.count() == before }
     }
@@ -54,4 +66,12 @@ impl SealingMasters {
         report.error(&given.at, problem);
         None
     }
+}
+
+fn key(given: &SpannedValue<String>, master: &Secret, report: &mut ConfigReport) -> Option<MasterKey> {
+    let key = MasterKey::new(master);
+    if key.is_err() {
+        report.error(&given.at, ConfigErrorKind::ShortMaster);
+    }
+    key.ok()
 }

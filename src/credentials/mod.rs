@@ -71,6 +71,7 @@ pub(crate) use services::CredentialServices;
 pub(crate) use source::refresh_loop::RefreshLoop;
 pub(crate) use source::{CredentialSource, NoCredentials};
 pub use source_env::SourceEnv;
+pub(crate) use source_env::list_names;
 pub(crate) use source_map::{SourceMap, each};
 pub(crate) use static_keys::StaticKeyConfig;
 pub(crate) use status::{CredentialState, SourceStatus};

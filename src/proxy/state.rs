@@ -11,8 +11,12 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{Caller, CallerDirectory, CallerLimits, CallerSettings, DerivedKeys, IdentityKinds};
+use crate::caller::{
+    Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityContext,
+    IdentityKinds, KeyHandOut, ListenerContent,
+};
 use crate::credentials::{CredentialServices, CredentialSource};
+use crate::oss::SigningProduct;
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
 use crate::telemetry::{AccessLogging, CallerMetrics, MetricsHandle, ProcessCounters};
@@ -27,6 +31,8 @@ pub struct ProxyState {
     pub(crate) upstreams: Vec<UpstreamSigning>,
     /// The callers.
     pub(crate) callers: ServedCallers,
+    /// The credential sources whose keys listeners pass on, by name.
+    pub(crate) passed_on: HashMap<String, Arc<CredentialSource>>,
     /// The access log setting: whether each request is logged.
     pub(crate) access_log: AccessLogging,
     /// The request limits.
@@ -77,6 +83,8 @@ pub(crate) struct ListenerRules {
     pub(crate) domains: Vec<String>,
     /// The kinds of identity that the listener accepts.
     pub(crate) identify: IdentityKinds,
+    /// What the listener serves.
+    pub(crate) content: ListenerContent,
     /// The access policy.
     pub(crate) policy: AccessPolicy,
     /// `true` if the listener uses TLS.
@@ -93,6 +101,8 @@ pub(crate) struct AcceptingListener {
     pub(crate) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// The peer of the connection.
+    pub(crate) peer: Rc<ConnectionPeer>,
     /// The address of the client, if it has one. It may come from a load balancer.
     pub(crate) client: Option<IpAddr>,
 }
@@ -136,12 +146,15 @@ impl ServedCallers {
     /// still count.
     #[must_use]
     pub(crate) fn new(
-        callers: Option<&[CallerSettings]>,
+        callers: Option<&[Arc<CallerSettings>]>,
         default: CallerLimits,
+        hand_out: Option<Arc<KeyHandOut>>,
         counters: &ProcessCounters,
         previous: Option<&Self>,
     ) -> Self {
-        let directory = CallerDirectory::new(callers);
+        let settings = callers.unwrap_or_default().iter().map(|caller| &**caller);
+        let directory = CallerDirectory::from_settings(callers.is_some(), settings.clone());
+        let directory = directory.handing_out(hand_out);
         let names: Vec<&Arc<str>> = directory.callers().iter().map(|caller| &caller.name).collect();
         let metrics = counters.configured_callers(&names);
         let previous = previous.into_iter().flat_map(|previous| previous.limiters.iter().flatten());
@@ -152,7 +165,7 @@ impl ServedCallers {
             let new = || Arc::new(CallerLimiter::new(Arc::clone(name), limits));
             (!limits.is_unlimited()).then(|| kept.map_or_else(new, |kept| Arc::clone(kept)))
         };
-        let limiters = callers.unwrap_or_default().iter().zip(names).map(limiter).collect();
+        let limiters = settings.zip(names).map(limiter).collect();
         Self { directory, metrics, limiters }
     }
 
@@ -272,8 +285,21 @@ impl WorkerCore {
         &self.keys
     }
 
-    pub(super) fn caller_keys(&self) -> &DerivedKeys {
-        &self.caller_keys
+    /// Returns the context in which a client of a listener is identified.
+    pub(super) fn identity_context<'a>(
+        &'a self,
+        listener: &'a AcceptingListener,
+        product: SigningProduct,
+        now: Timestamp,
+    ) -> IdentityContext<'a> {
+        IdentityContext {
+            directory: &self.state.callers.directory,
+            kinds: listener.rules.identify,
+            peer: &listener.peer,
+            product,
+            keys: &self.caller_keys,
+            now,
+        }
     }
 
     pub(super) fn endpoint_cache(&self) -> &EndpointCache {

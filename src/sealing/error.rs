@@ -6,7 +6,7 @@ pub(crate) enum SealingError {
     /// The master is too short.
     #[error("the master has fewer than 32 bytes; `openssl rand -hex 32` prints a random one")]
     ShortMaster,
-    /// The text is no sealed value.
+    /// The text is not a sealed value.
     #[error("the sealed value is incomplete, altered, or of another version")]
     Form,
     /// The value was sealed under another master, for another purpose or place, or was altered.

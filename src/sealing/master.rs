@@ -20,6 +20,10 @@ pub(crate) enum SealingPurpose {
     CallerSecret,
     /// The bearer token of a caller in the configuration.
     CallerToken,
+    /// The security token of a key that was handed out.
+    HandedOutToken,
+    /// The secret of a key that was handed out.
+    HandedOutSecret,
 }
 
 impl MasterKey {
@@ -57,6 +61,8 @@ impl SealingPurpose {
         match self {
             Self::CallerSecret => "secret of a caller",
             Self::CallerToken => "token of a caller",
+            Self::HandedOutToken => "security token of a handed-out key",
+            Self::HandedOutSecret => "secret of a handed-out key",
         }
     }
 }
@@ -67,9 +73,9 @@ pub(super) fn extract(salt: &[u8], secret: &[u8]) -> Prk {
 }
 
 /// The second step of HKDF-SHA256, for an output of at most 255 hashes.
+#[expect(clippy::expect_used, reason = "only an output that is too long, or has another length, fails")]
 pub(super) fn expand(prk: &Prk, info: &[u8], output: &mut [u8]) {
     let filled = prk.expand(&[info], OutputLength(output.len())).and_then(|okm| okm.fill(output));
-    // Only an output of another length, or one that is too long, fails.
     filled.expect("HKDF of a valid length");
 }
 

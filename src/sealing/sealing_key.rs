@@ -15,8 +15,9 @@ pub(crate) struct SealingKey {
 impl SealingKey {
     /// Creates a key from its bytes.
     pub(super) fn new(bytes: &[u8; 32]) -> Self {
-        // Only an algorithm without random nonces, or a key of another length, fails.
-        Self { key: RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).expect("a key of 32 bytes") }
+        #[expect(clippy::expect_used, reason = "only a key of another length, or another algorithm, fails")]
+        let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).expect("a key of 32 bytes");
+        Self { key }
     }
 
     /// Seals a value, bound to `place`: only [`Self::open`] with the same place opens it. The result
@@ -36,7 +37,7 @@ impl SealingKey {
     /// Opens a value that was sealed with the same place.
     ///
     /// # Errors
-    /// The text is no sealed value, or was sealed under another key or for another place.
+    /// The text is not a sealed value, or was sealed under another key or for another place.
     pub(crate) fn open(&self, text: &str, place: &[&str]) -> Result<Zeroizing<Vec<u8>>, SealingError> {
         let sealed = URL_SAFE_NO_PAD.decode(text).map_err(|_| SealingError::Form)?;
         let Some((&[VERSION], sealed)) = sealed.split_first_chunk() else {

@@ -13,7 +13,7 @@ use super::socket_activation::ActivatedSockets;
 use super::tls::TlsFiles;
 use super::trusted_proxies::TrustedProxies;
 use super::unix;
-use crate::caller::IdentityKinds;
+use crate::caller::{IdentityKinds, ListenerContent};
 use crate::policy::AccessPolicy;
 
 /// A listener as configured.
@@ -29,6 +29,8 @@ pub struct ListenSettings {
     pub(crate) unsafe_plain: bool,
     /// The kinds of identity that clients may present.
     pub(crate) identify: IdentityKinds,
+    /// What the listener serves.
+    pub(crate) content: ListenerContent,
     /// Domains under which buckets are addressed as `BUCKET.<domain>`, in lower case.
     pub(crate) domains: Vec<String>,
     /// The access policy of the listener.
@@ -49,6 +51,7 @@ impl ListenSettings {
             unsafe_open: false,
             unsafe_plain: false,
             identify: IdentityKinds::default(),
+            content: ListenerContent::default(),
             domains: Vec::new(),
             policy: AccessPolicy::default(),
             tls: None,
@@ -63,7 +66,8 @@ impl ListenSettings {
     /// [`BindError::Open`] and [`BindError::PlainTokens`].
     pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
-        let has_plain_tokens = self.identify.token && self.tls.is_none() && !self.unsafe_plain;
+        let has_secrets = self.identify.token || self.content.is_credentials();
+        let has_plain_tokens = has_secrets && self.tls.is_none() && !self.unsafe_plain;
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
             if has_plain_tokens {

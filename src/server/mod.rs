@@ -29,6 +29,7 @@ mod streams;
 mod tls;
 mod trusted_proxies;
 mod unix;
+mod verified_peer;
 mod workers;
 
 use std::cell::{Cell, RefCell};
@@ -131,7 +132,8 @@ impl Server {
 
     /// Applies a new configuration. Connections remain open, and their next requests use the new
     /// plan. Listeners that are missing from `listeners` are closed. Their connections end after
-    /// the requests in flight; so do connections whose listener has changed its TLS requirements.
+    /// the requests in flight; so do connections whose client does not meet changed TLS
+    /// requirements.
     /// Must be called within a tokio runtime.
     pub fn renew(&self, listeners: Vec<ListenerPlan>, config: &ServerPlan) {
         self.settings.set(config.settings);
@@ -162,6 +164,7 @@ impl Server {
                 let rules = ListenerRules {
                     domains: listen.domains.clone(),
                     identify: listen.identify,
+                    content: listen.content.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
                     unnamed: one.socket.listener.is_unix(),

@@ -1,12 +1,15 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
 mod caller_limits;
+mod caller_peers;
 mod callers;
+mod callers_files;
 mod credentials;
 mod endpoints;
 mod example;
 mod facts;
 mod file;
+mod hand_out;
 mod layers;
 mod listen;
 mod many;
@@ -19,9 +22,10 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ConfigErrors, ConfigFile, ProxyConfig, SettingLayer};
+use crate::caller::NOBODY;
 use crate::credentials::{SecretText, SourceEnv};
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -51,8 +55,32 @@ impl SourceEnv for World {
         Ok(SecretText { text: Secret::from(*text), is_exposed: *exposed })
     }
 
+    fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
+        match name {
+            "backup" => Ok(Some(34)),
+            "team-a" => Ok(Some(1001)),
+            "nobody" => Ok(Some(NOBODY)),
+            "unreachable" => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(None),
+        }
+    }
+
     fn check_readable(&self, path: &Path) -> io::Result<()> {
         self.read_secret(path).map(drop)
+    }
+
+    fn read_regular(&self, path: &Path, _max: usize) -> io::Result<SecretText> {
+        self.read_secret(path)
+    }
+
+    fn list_directory(&self, path: &Path) -> io::Result<Vec<String>> {
+        let inside = |file: &&str| Some(Path::new(*file).strip_prefix(path).ok()?.to_str()?.to_owned());
+        let names: Vec<String> = self.files.keys().filter_map(inside).collect();
+        if names.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(names) }
+    }
+
+    fn resolve_path(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
     }
 }
 
