@@ -2,6 +2,7 @@
 //! cause of a rejected signature.
 
 mod cause;
+mod client;
 mod compare;
 mod diagnosis;
 mod error_document;
@@ -32,6 +33,9 @@ pub(super) struct ExplainArgs {
     /// Header that the client sends; may be repeated
     #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = request::parse_header, requires = "url")]
     header: Vec<(HeaderName, HeaderValue)>,
+    /// Certificate (PEM) that the client presents
+    #[arg(long, value_name = "FILE", requires = "url")]
+    client_certificate: Option<PathBuf>,
     /// OSS error document to compare with; - for stdin
     #[arg(long, value_name = "FILE", requires = "url")]
     server_error: Option<PathBuf>,
@@ -40,11 +44,16 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn run(arguments: &ExplainArgs) -> CommandExit {
-    let ExplainArgs { method, url, header, server_error, flags } = arguments;
+    let ExplainArgs { method, url, header, client_certificate, server_error, flags } = arguments;
     let (Some(method), Some(url)) = (method, url) else {
         return sources::run(flags);
     };
-    let asked = request::ExplainedRequest { method, url, headers: header };
+    let asked = request::ExplainedRequest {
+        method,
+        url,
+        headers: header,
+        certificate: client_certificate.as_deref(),
+    };
     match server_error {
         None => request::run(&asked, flags),
         Some(file) => server_error::run(file, &asked, flags),
