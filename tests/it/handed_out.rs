@@ -1,7 +1,8 @@
 //! Keys that callers obtain from the proxy: who gets them, in which forms, and what they open.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,6 +22,7 @@ use oss_signing_proxy::time::{Clock, Timestamp};
 use serde_json::Value;
 
 use crate::secrets::search_for;
+use crate::support::h2::over_h2;
 use crate::support::{
     Answer, Client, ID, KEY, Proxy, SECRET, STS_ID, Script, Served, TOKEN, ask, bucket, oss, proxy,
 };
@@ -398,6 +400,98 @@ fn keys_of_oss_are_never_passed_on() {
             search_for(path, &answer.text(), &[ID, STS_ID, SECRET, TOKEN]);
         }
     }
+}
+
+#[test]
+fn an_open_caller_gets_keys_without_an_identity_on_a_port_and_on_a_unix_socket() {
+    let oss = oss();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("keys");
+    let open = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\n\
+         [[listen]]\naddress = \"unix:{}\"\nserve = \"credentials\"\n\
+         [hand_out]\nmaster = [\"{MASTER}\"]\n\
+         [[caller]]\nname = \"everyone\"\nopen = true\nallow = \"read\"\n",
+        socket.display()
+    );
+    let proxy = proxy(oss.address).listen("identify = [\"key\"]").sections(&open).start();
+    let key = GivenKey::of(&ask_for(proxy.listeners[1], "/credentials", ""));
+    assert_eq!(key.send("GET", SignatureVersion::V4, proxy.address).status, 404);
+    let denied = key.send("PUT", SignatureVersion::V4, proxy.address);
+    assert_eq!((denied.status, denied.refused()), (403, Some("denied")));
+    // No name points to a socket, but a browser may still say that a page asks.
+    for (lines, status) in [("Host: anything.example\r\n", "200"), ("Host: a\r\nOrigin: null\r\n", "403")] {
+        let mut stream = UnixStream::connect(&socket).expect("a connection");
+        let request = format!("GET /credentials HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_eq!(answer.contains("\"AccessKeyId\":\"HO."), status == "200", "{answer}");
+    }
+}
+
+#[test]
+fn keys_over_http2_are_those_over_http1() {
+    let oss = oss();
+    let proxy = central(oss.address, MASTER);
+    let keys = proxy.listeners[1];
+    let own = keys.to_string();
+    let rows = [
+        (own.as_str(), "/credentials", ("authorization", bearer(TOKEN_A)), 200),
+        ("keys.example.test", "/credentials", ("authorization", bearer(TOKEN_A)), 200),
+        (&own, "/credentials", ("accept", "*/*".to_owned()), 401),
+        (&own, "/photos/k", ("authorization", bearer(TOKEN_A)), 404),
+        (&own, "/credentials", ("origin", "null".to_owned()), 403),
+        ("evil.example", "/credentials", ("authorization", bearer(TOKEN_A)), 421),
+    ];
+    let statuses = over_h2(keys, async |connection| {
+        let mut statuses = Vec::new();
+        for (authority, path, (name, value), _) in &rows {
+            let request = http::Request::builder().uri(format!("http://{authority}{path}"));
+            let request = request.header(*name, value).body(()).expect("a request");
+            statuses.push(connection.ask(request, b"").await.status);
+        }
+        statuses
+    });
+    assert_eq!(statuses, rows.map(|row| row.3));
+}
+
+#[test]
+fn a_reload_rejects_earlier_keys_on_open_connections() {
+    let upstream = Script::answering(OK);
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"\nidentify = [\"key\"]\n";
+    let admin = "[admin]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+    // A reload would not know two listeners on any port of one address from each other.
+    let sections = sections(MASTER).replace("127.0.0.1:0", "127.0.0.2:0");
+    let text = Served::text(upstream.address, &format!("{listen}{sections}{admin}"));
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&config, &text).expect("written");
+    let served = Served::of_file(config.path(), &KEY);
+    let key = GivenKey::of(&ask_for(served.listeners()[1], "/credentials", &bearer(TOKEN_A)));
+    let mut client = Client::connect(served.address);
+    let mut send = || {
+        let lines = key.lines("GET", SignatureVersion::V4, SystemEnv.now());
+        client.ask("GET", "/photos/k", &served.address.to_string(), &lines, b"")
+    };
+    assert_eq!(send().status, 200);
+    let of_a = format!("token = \"{TOKEN_A}\"");
+    let rows = [
+        (format!("{of_a}\ncredentials_not_before = \"2999-01-01T00:00:00Z\""), "", "InvalidSecurityToken"),
+        (of_a.clone(), "revoked = [\"team-a\"]\n", "InvalidAccessKeyId"),
+        (of_a.clone(), &format!("revoked = [\"{}\"]\n", key.id), "InvalidAccessKeyId"),
+    ];
+    for (caller, top, code) in rows {
+        std::fs::write(&config, format!("{top}{}", text.replace(&of_a, &caller))).expect("written");
+        let (status, answer) = served.reload();
+        assert_eq!(status, 200, "{answer}");
+        let rejected = send();
+        assert_eq!(rejected.status, 403);
+        assert!(rejected.text().contains(&format!("<Code>{code}</Code>")), "{}", rejected.text());
+    }
+    std::fs::write(&config, &text).expect("written");
+    assert_eq!(served.reload().0, 200);
+    assert_eq!(send().status, 200);
 }
 
 #[test]

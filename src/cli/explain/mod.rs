@@ -3,14 +3,18 @@
 
 mod cause;
 mod client;
+mod client_error;
+mod clock_difference;
 mod compare;
 mod diagnosis;
 mod error_document;
+mod own_rejection;
 mod print;
 mod redact;
 mod request;
 mod server_error;
 mod sources;
+mod text_finding;
 
 use std::path::PathBuf;
 
@@ -36,7 +40,7 @@ pub(super) struct ExplainArgs {
     /// Certificate (PEM) that the client presents
     #[arg(long, value_name = "FILE", requires = "url")]
     client_certificate: Option<PathBuf>,
-    /// OSS error document to compare with; - for stdin
+    /// Error document of OSS or of the proxy to compare with; - for stdin
     #[arg(long, value_name = "FILE", requires = "url")]
     server_error: Option<PathBuf>,
     #[command(flatten)]
