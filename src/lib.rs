@@ -115,7 +115,7 @@ pub mod internals {
         pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, DerivedKeys, IdentityContext,
-            IdentityKinds, JwtKeySet, identify,
+            IdentityKinds, JwtKeySet, VerifiedTokens, identify,
         };
         use crate::oss::SigningProduct;
         use crate::secret::Secret;
@@ -151,6 +151,7 @@ pub mod internals {
                 kinds: IdentityKinds { key: true, ..IdentityKinds::default() },
                 product: SigningProduct::Oss,
                 keys: &DerivedKeys::default(),
+                verified_tokens: &VerifiedTokens::default(),
                 jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
                 now,
             };

@@ -20,6 +20,7 @@ mod subject_pattern;
 mod v1_claim;
 mod v4_claim;
 mod verification;
+mod verified_tokens;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ pub(crate) use jwt_settings::{JwtKeyOrigin, JwtSettings};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
 pub(crate) use subject_pattern::{InvalidSubject, SubjectPattern};
+pub(crate) use verified_tokens::VerifiedTokens;
 
 use presented_identity::PresentedIdentity;
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
+use super::verified_tokens::VerifiedTokens;
 use super::{CallerIdentity, ClientRequest, IdentityContext, IdentityError, JwtKeySet, identify};
 use crate::oss::{Bucket, Key, Operation, Query, Region, SigningProduct};
 use crate::secret::Secret;
@@ -112,8 +113,9 @@ impl TestRequest {
     ) -> Result<String, IdentityError> {
         let kinds = IdentityKinds { key: true, token: true, ..IdentityKinds::default() };
         let product = SigningProduct::Oss;
+        let verified_tokens = &VerifiedTokens::default();
         let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
-        self.identify_in(IdentityContext { directory, kinds, product, keys, jwt_keys, now })
+        self.identify_in(IdentityContext { directory, kinds, product, keys, verified_tokens, jwt_keys, now })
     }
 
     pub(super) fn identify_of_kinds(
@@ -123,8 +125,17 @@ impl TestRequest {
         keys: &DerivedKeys,
     ) -> Result<String, IdentityError> {
         let product = SigningProduct::Oss;
+        let verified_tokens = &VerifiedTokens::default();
         let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
-        self.identify_in(IdentityContext { directory, kinds, product, keys, jwt_keys, now: NOW })
+        self.identify_in(IdentityContext {
+            directory,
+            kinds,
+            product,
+            keys,
+            verified_tokens,
+            jwt_keys,
+            now: NOW,
+        })
     }
 
     pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {

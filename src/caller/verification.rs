@@ -33,7 +33,7 @@ pub(super) fn verify(
 /// Verifies a bearer token. A token of a caller may have the form of a JSON Web Token, so the
 /// tokens of callers come first.
 fn verify_token(token: &[u8], context: IdentityContext<'_>) -> Result<Arc<Caller>, IdentityError> {
-    let IdentityContext { directory, kinds, jwt_keys, now, .. } = context;
+    let IdentityContext { directory, kinds, .. } = context;
     // guard: only-accepted-tokens
     if let Some(caller) = directory.token(token).filter(|_| kinds.token) {
         return Ok(Arc::clone(caller));
@@ -42,7 +42,7 @@ fn verify_token(token: &[u8], context: IdentityContext<'_>) -> Result<Arc<Caller
     if !kinds.jwt || (kinds.token && !has_jwt_form(token)) {
         return Err(IdentityError::UnknownToken);
     }
-    let index = verify_jwt(token, directory.jwt(), jwt_keys, now)?;
+    let index = verify_jwt(token, context)?;
     Ok(Arc::clone(&directory.callers()[index]))
 }
 

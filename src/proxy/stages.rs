@@ -148,6 +148,7 @@ impl LocatedRequest {
             kinds: listener.rules.identify,
             product: region.map_or(SigningProduct::Oss, Region::product),
             keys: core.caller_keys(),
+            verified_tokens: core.verified_tokens(),
             jwt_keys: &core.state().callers.key_sets,
             now,
         };

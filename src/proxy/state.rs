@@ -9,7 +9,7 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityKinds};
+use crate::caller::{Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityKinds, VerifiedTokens};
 use crate::credentials::{CredentialServices, CredentialSource};
 use crate::jwks::FetchedKeySets;
 use crate::policy::AccessPolicy;
@@ -108,6 +108,7 @@ pub struct WorkerCore {
     keys: SigningKeyCache,
     /// The derived keys with which the signatures of callers are verified.
     caller_keys: DerivedKeys,
+    verified_tokens: VerifiedTokens,
     token_searches: TokenSearches,
     endpoint_cache: EndpointCache,
     signing_time: RefCell<Rc<SigningTime>>,
@@ -156,6 +157,7 @@ impl WorkerCore {
             transport,
             keys: SigningKeyCache::default(),
             caller_keys: DerivedKeys::default(),
+            verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: RefCell::new(signing_time),
@@ -178,6 +180,7 @@ impl WorkerCore {
             transport: renew(&self.transport),
             keys: SigningKeyCache::default(),
             caller_keys: DerivedKeys::default(),
+            verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: self.signing_time.clone(),
@@ -251,6 +254,10 @@ impl WorkerCore {
 
     pub(super) fn caller_keys(&self) -> &DerivedKeys {
         &self.caller_keys
+    }
+
+    pub(super) fn verified_tokens(&self) -> &VerifiedTokens {
+        &self.verified_tokens
     }
 
     pub(super) fn endpoint_cache(&self) -> &EndpointCache {
