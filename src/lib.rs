@@ -119,7 +119,7 @@ pub mod internals {
         };
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, ConnectionPeer, DerivedKeys,
-            IdentityContext, IdentityKinds, JwtKeySet, identify,
+            IdentityContext, IdentityKinds, JwtKeySet, VerifiedTokens, identify,
         };
         use crate::oss::SigningProduct;
         use crate::secret::Secret;
@@ -156,6 +156,7 @@ pub mod internals {
                 peer: &ConnectionPeer::default(),
                 product: SigningProduct::Oss,
                 keys: &DerivedKeys::default(),
+                verified_tokens: &VerifiedTokens::default(),
                 jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
                 now,
             };

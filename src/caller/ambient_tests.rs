@@ -13,7 +13,7 @@ use super::peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities}
 use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
 use super::subject_name::SubjectName;
 use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TOKEN, TestRequest};
-use super::{IdentityContext, JwtKeySet};
+use super::{IdentityContext, JwtKeySet, VerifiedTokens};
 use crate::oss::SigningProduct;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -100,6 +100,7 @@ impl<'a> ConnectedClient<'a> {
             peer: self.peer,
             product: SigningProduct::Oss,
             keys: &self.keys,
+            verified_tokens: &VerifiedTokens::default(),
             jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
             now: self.now,
         })

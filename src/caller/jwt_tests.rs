@@ -19,6 +19,7 @@ use super::jwt_test_key::{ALGORITHMS, KEYS, base64, set_of};
 use super::settings::{CallerSettings, IdentityKinds};
 use super::subject_pattern::SubjectPattern;
 use super::test_request::{NOW, TestRequest};
+use super::verified_tokens::VerifiedTokens;
 use super::{ConnectionPeer, IdentityContext, JwtKeySource};
 use crate::oss::SigningProduct;
 use crate::secret::Secret;
@@ -62,15 +63,26 @@ fn identify(
     kinds: IdentityKinds,
     jwt_keys: &dyn JwtKeySource,
 ) -> Result<String, IdentityError> {
+    identify_with(authorization, kinds, jwt_keys, &VerifiedTokens::default())
+}
+
+fn identify_with(
+    authorization: &str,
+    kinds: IdentityKinds,
+    jwt_keys: &dyn JwtKeySource,
+    verified_tokens: &VerifiedTokens,
+) -> Result<String, IdentityError> {
     let request = TestRequest::new("GET", "a", "").header("authorization", authorization);
+    let directory = &directory();
+    let keys = &DerivedKeys::default();
     let product = SigningProduct::Oss;
-    let (directory, keys) = (directory(), DerivedKeys::default());
     request.identify_in(IdentityContext {
-        directory: &directory,
+        directory,
         kinds,
         peer: &ConnectionPeer::default(),
         product,
-        keys: &keys,
+        keys,
+        verified_tokens,
         jwt_keys,
         now: NOW,
     })
@@ -326,6 +338,38 @@ fn keys_that_are_fetched_verify_the_tokens_of_their_issuer_only() {
     assert_eq!(sent(&HashMap::from([(OTHER_ISSUER.into(), KEYS.set())])), Ok("other".to_owned()));
     let rsa = HashMap::from([(OTHER_ISSUER.into(), set_of(&[KEYS.jwk("RS256")]))]);
     assert_eq!(sent(&rsa), Err(JwtError::UnknownKey { issuer: OTHER_ISSUER.into() }.into()));
+}
+
+#[test]
+fn a_signature_is_verified_once_while_the_keys_are_the_same() {
+    let verified = VerifiedTokens::default();
+    let mut claims = claims();
+    claims["iss"] = json!(OTHER_ISSUER);
+    claims["sub"] = json!("user-1");
+    let sent = |token: &str, keys: &Arc<JwtKeySet>| {
+        let fetched = HashMap::from([(OTHER_ISSUER.into(), Arc::clone(keys))]);
+        let result = identify_with(&format!("Bearer {token}"), JWT, &fetched, &verified);
+        (result.is_ok(), verified.computed())
+    };
+    let made = token(&claims.to_string());
+    let keys = KEYS.set();
+    assert_eq!((sent(&made, &keys), sent(&made, &keys)), ((true, 1), (true, 1)));
+    // Another token, with the same claims and a wrong signature.
+    let forged = KEYS.token("ES256", &header("EdDSA"), &claims.to_string());
+    assert_eq!((sent(&forged, &keys), sent(&forged, &keys)), ((false, 2), (false, 3)));
+    // Other keys under the same id.
+    let mut other = KEYS.jwk("EdDSA");
+    other["x"] = json!("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    assert_eq!(sent(&made, &set_of(&[other])), (false, 4));
+    assert_eq!(sent(&made, &set_of(&[KEYS.jwk("RS256")])), (false, 4));
+    // The time is checked again.
+    claims["exp"] = json!(NOW.unix_s() - 61);
+    assert!(!sent(&token(&claims.to_string()), &keys).0);
+    for number in 0..5_000 {
+        claims["exp"] = json!(NOW.unix_s() + number);
+        assert!(sent(&token(&claims.to_string()), &keys).0);
+    }
+    assert_eq!(verified.len(), 4 * 1024);
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod user_agent;
 mod v1_claim;
 mod v4_claim;
 mod verification;
+mod verified_tokens;
 
 use std::sync::Arc;
 
@@ -67,6 +68,7 @@ pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
 pub(crate) use subject_name::{InvalidSubject, SubjectAttribute, SubjectName};
 pub(crate) use subject_pattern::{InvalidSubjectPattern, SubjectPattern};
 pub(crate) use user_agent::name_in_user_agent;
+pub(crate) use verified_tokens::VerifiedTokens;
 
 use presented_identity::PresentedIdentity;
 use verification::ProvenCaller;

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
+use super::verified_tokens::VerifiedTokens;
 use super::{
     CallerIdentity, ClientRequest, ConnectionPeer, IdentityContext, IdentityError, JwtKeySet, identify,
 };
@@ -124,8 +125,18 @@ impl TestRequest {
         let kinds = IdentityKinds { key: true, token: true, ..IdentityKinds::default() };
         let peer = &ConnectionPeer::default();
         let product = SigningProduct::Oss;
+        let verified_tokens = &VerifiedTokens::default();
         let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
-        self.identify_in(IdentityContext { directory, kinds, peer, product, keys, jwt_keys, now })
+        self.identify_in(IdentityContext {
+            directory,
+            kinds,
+            peer,
+            product,
+            keys,
+            verified_tokens,
+            jwt_keys,
+            now,
+        })
     }
 
     pub(super) fn identify_of_kinds(
@@ -135,8 +146,18 @@ impl TestRequest {
         keys: &DerivedKeys,
     ) -> Result<String, IdentityError> {
         let (product, peer) = (SigningProduct::Oss, &ConnectionPeer::default());
+        let verified_tokens = &VerifiedTokens::default();
         let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
-        self.identify_in(IdentityContext { directory, kinds, peer, product, keys, jwt_keys, now: NOW })
+        self.identify_in(IdentityContext {
+            directory,
+            kinds,
+            peer,
+            product,
+            keys,
+            verified_tokens,
+            jwt_keys,
+            now: NOW,
+        })
     }
 
     pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {

@@ -54,7 +54,7 @@ pub(super) fn verify(
 /// Verifies a bearer token. A token of a caller may have the form of a JSON Web Token, so the
 /// tokens of callers come first.
 fn verify_token(token: &[u8], context: IdentityContext<'_>) -> Result<ProvenCaller, IdentityError> {
-    let IdentityContext { directory, kinds, jwt_keys, now, .. } = context;
+    let IdentityContext { directory, kinds, .. } = context;
     // guard: only-accepted-tokens
     if let Some(caller) = directory.token(token).filter(|_| kinds.token) {
         return Ok(ProvenCaller { caller: Arc::clone(caller), expires: None });
@@ -63,7 +63,7 @@ fn verify_token(token: &[u8], context: IdentityContext<'_>) -> Result<ProvenCall
     if !kinds.jwt || (kinds.token && !has_jwt_form(token)) {
         return Err(IdentityError::UnknownToken);
     }
-    let VerifiedJwt { caller, expires } = verify_jwt(token, directory.jwt(), jwt_keys, now)?;
+    let VerifiedJwt { caller, expires } = verify_jwt(token, context)?;
     Ok(ProvenCaller { caller: Arc::clone(&directory.callers()[caller]), expires: Some(expires) })
 }
 

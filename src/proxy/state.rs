@@ -13,7 +13,7 @@ use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::caller::{
     Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityContext,
-    IdentityError, IdentityKinds, KeyHandOut, ListenerContent,
+    IdentityError, IdentityKinds, KeyHandOut, ListenerContent, VerifiedTokens,
 };
 use crate::credentials::{CredentialServices, CredentialSource};
 use crate::jwks::FetchedKeySets;
@@ -140,6 +140,7 @@ pub struct WorkerCore {
     keys: SigningKeyCache,
     /// The derived keys with which the signatures of callers are verified.
     caller_keys: DerivedKeys,
+    verified_tokens: VerifiedTokens,
     token_searches: TokenSearches,
     endpoint_cache: EndpointCache,
     signing_time: RefCell<Rc<SigningTime>>,
@@ -224,6 +225,7 @@ impl WorkerCore {
             transport,
             keys: SigningKeyCache::default(),
             caller_keys: DerivedKeys::default(),
+            verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: RefCell::new(signing_time),
@@ -246,6 +248,7 @@ impl WorkerCore {
             transport: renew(&self.transport),
             keys: SigningKeyCache::default(),
             caller_keys: DerivedKeys::default(),
+            verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: self.signing_time.clone(),
@@ -330,6 +333,7 @@ impl WorkerCore {
             peer: &listener.peer,
             product,
             keys: &self.caller_keys,
+            verified_tokens: &self.verified_tokens,
             jwt_keys: &self.state.callers.key_sets,
             now,
         }
