@@ -12,7 +12,8 @@ use super::state::{AcceptingListener, WorkerCore};
 use super::trace::RequestTrace as _;
 use crate::address::ListenerReach;
 use crate::caller::{
-    self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, ListenerContent, is_handed_out,
+    self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, ListenerContent,
+    is_handed_out,
 };
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Key, Operation, Query, SigningProduct};
@@ -100,9 +101,11 @@ pub(super) async fn answer(
             Ok(document(&handed_out(&credentials, core.clock().now())?))
         }
         ListenerContent::HandedOutKeys | ListenerContent::Objects => {
-            let caller = client.caller().ok_or(IdentityError::Missing)?;
+            let caller = client.proven().ok_or(IdentityError::Missing)?;
             let hand_out = core.state().callers.directory.hand_out().ok_or(KeyRequestError::Withdrawn)?;
-            let key = hand_out.issue(&caller.name, now, None).map_err(KeyRequestError::from)?;
+            let key = hand_out
+                .issue(&caller.name, now, identity_end(&client, listener))
+                .map_err(KeyRequestError::from)?;
             Ok(document(&ServedKey {
                 id: &key.id,
                 secret: key.secret.expose(),
@@ -132,6 +135,14 @@ fn identify(
     };
     let context = core.identity_context(listener, SigningProduct::Oss, now);
     Ok(caller::identify(request, context)?)
+}
+
+/// Returns the time at which the identity of the client ends, if that is known.
+fn identity_end(client: &CallerIdentity, listener: &AcceptingListener) -> Option<Timestamp> {
+    let certificate = listener.peer.certificate.as_ref();
+    certificate
+        .filter(|_| client.proof() == Some(IdentityProof::Certificate))
+        .map(|certificate| certificate.not_after)
 }
 
 /// Adds the scheme to a token without one, as the clients of AWS send it.
