@@ -19,6 +19,7 @@ use crate::admin::{
     self, AdminProcess, AdminRoute, AdminService, ListenerCertificate, LivenessFuture, ReadinessRule,
     ReloadFuture, ShownSetting,
 };
+use crate::caller::CallerSettings;
 use crate::config::EffectiveSetting;
 use crate::credentials::{CredentialServices, CredentialSource, SourceEnv, SourceStatus, each};
 use crate::offload::BlockingLane;
@@ -48,6 +49,7 @@ pub(crate) struct ConsoleView {
     routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
     effective_settings: Arc<[EffectiveSetting]>,
+    callers: Arc<[Arc<CallerSettings>]>,
 }
 
 /// An admin listener with its thread. Dropping it stops both.
@@ -68,6 +70,7 @@ impl ConsoleView {
             routes: built.routes.clone(),
             certificates: built.certificates.clone(),
             effective_settings: Arc::clone(&built.effective_settings),
+            callers: Arc::clone(&built.callers),
         }
     }
 }
@@ -152,7 +155,18 @@ impl AdminProcess for AdminConsole {
             let origin = setting.shown_origin();
             ShownSetting { key, value, origin }
         };
-        self.view.load().effective_settings.iter().map(setting).collect()
+        let caller = |caller: &Arc<CallerSettings>| {
+            let setting = |key: &str, value: String| ShownSetting {
+                key: format!("caller.{}.{key}", caller.name),
+                value,
+                origin: caller.origin.to_string(),
+            };
+            let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
+            let ids = (!ids.is_empty()).then(|| setting("key.id", format!("{ids:?}")));
+            [setting("allow", format!("{:?}", caller.access.as_str()))].into_iter().chain(ids)
+        };
+        let view = self.view.load();
+        view.effective_settings.iter().map(setting).chain(view.callers.iter().flat_map(caller)).collect()
     }
 
     fn counters(&self) -> Arc<ProcessCounters> {

@@ -11,13 +11,15 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::caller_credentials::CallerCredentialSources;
 use super::listeners::{BoundSockets, PreviousSockets};
 use super::source_refresher::SourceKeeper;
 use super::start_error::{BadSource, StartError};
 use super::trust_stores::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
-use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
+use crate::caller::CallerSettings;
+use crate::config::{self, CallerSources, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
 use crate::credentials::{
     ConfiguredSources, CredentialServices, CredentialSource, NamedSpec, ProvideError, ProviderSpec,
     SourceEnv, SourceMap, build_sources, each, rebuild_sources,
@@ -69,6 +71,9 @@ pub(crate) struct BuiltApp {
     pub(crate) log: telemetry::LogSettings,
     pub(crate) drain_delay: Duration,
     pub(crate) effective_settings: Arc<[EffectiveSetting]>,
+    /// The callers, for a comparison with those of the next configuration.
+    pub(crate) callers: Arc<[Arc<CallerSettings>]>,
+    pub(crate) caller_sources: Arc<CallerSources>,
     pub(crate) routes: Vec<admin::AdminRoute>,
     pub(crate) certificates: Vec<ListenerCertificate>,
     specs: Vec<NamedSpec>,
@@ -140,6 +145,7 @@ impl AppBuilder {
         let ProxyConfig {
             callers,
             hand_out,
+            caller_sources,
             routing_table,
             upstreams,
             limits,
@@ -186,6 +192,8 @@ impl AppBuilder {
             log,
             drain_delay: timeouts.drain_delay,
             effective_settings: effective_settings.into(),
+            callers: callers.unwrap_or_default().into(),
+            caller_sources: Arc::new(caller_sources),
             routes,
             specs: Vec::new(),
         })
@@ -347,10 +355,12 @@ pub(crate) fn try_start(
     let mut problems = Vec::new();
     let upstream_trusts = upstream_trusts(config, &mut trust_stores, &mut problems);
     StartError::join(problems)?;
+    let mut caller_credentials = CallerCredentialSources::new(sources);
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
         tell_upstream: settings.tell_upstream,
         source: sources.get(&settings.credentials).map(Arc::clone),
+        caller_sources: caller_credentials.of_upstream(settings),
         trust,
     });
     let state = ProxyState {
@@ -508,6 +518,7 @@ fn signers(
         .filter(|named| matches!(named.spec, ProviderSpec::Anonymous))
         .map(|named| named.name.as_str())
         .collect();
+    let mut caller_credentials = CallerCredentialSources::new(sources);
     let mut signers = Vec::with_capacity(settings.len());
     for (settings, trust) in settings.iter().zip(trust_stores) {
         let name = settings.credentials.as_str();
@@ -520,6 +531,7 @@ fn signers(
             signature: settings.signature,
             tell_upstream: settings.tell_upstream,
             source,
+            caller_sources: caller_credentials.of_upstream(settings),
             trust,
         });
     }

@@ -35,6 +35,9 @@ pub(crate) struct WatchedFiles {
     own: Option<FileDigest>,
     /// The files that the configuration names. Credential files are watched by their sources.
     named: FileContents,
+    /// The files of callers and those that they refer to. They may belong to teams, which must not
+    /// delay the changes of others.
+    callers: FileContents,
 }
 
 /// The reason for the rejection of a new configuration.
@@ -69,6 +72,8 @@ pub(crate) struct ConfigWatcher {
     found: FileContents,
     /// The file that has become empty, and was reported.
     emptied: Option<PathBuf>,
+    /// The number of checks in which only files of callers were changing.
+    unsteady: u32,
     /// The rejection of the configuration at its last read, if it was rejected.
     refused: Option<RejectedConfig>,
     lane: BlockingLane,
@@ -113,7 +118,8 @@ impl WatchedFiles {
         let mut named: FileContents = read.collect();
         let unread = tls.chain(roots).flatten().filter(|path| known.insert(path));
         named.extend(unread.cloned().filter_map(FileDigest::now));
-        Self { own: config.file.clone(), named }
+        let callers = config.caller_files.iter().filter(|file| known.insert(&file.path)).cloned().collect();
+        Self { own: config.file.clone(), named, callers }
     }
 
     /// Returns the error that rejects the configuration of these files.
@@ -123,16 +129,17 @@ impl WatchedFiles {
 
     /// Returns all files.
     fn contents(&self) -> FileContents {
-        self.own.iter().chain(&self.named).cloned().collect()
+        self.own.iter().chain(&self.named).chain(&self.callers).cloned().collect()
     }
 
     /// Returns one line for each file that both name and whose content differs. Changes in the
     /// configuration file itself are reported elsewhere.
     fn rewritten(&self, before: &Self) -> Vec<String> {
-        let before = by_path(&before.named);
+        let before: FileContents = before.named.iter().chain(&before.callers).cloned().collect();
+        let before = by_path(&before);
         let is_other = |file: &&FileDigest| before.get(&*file.path).is_some_and(|was| *was != file.digest);
         let line = |file: &FileDigest| format!("{} changed", file.path.display());
-        self.named.iter().filter(is_other).map(line).collect()
+        self.named.iter().chain(&self.callers).filter(is_other).map(line).collect()
     }
 }
 
@@ -140,7 +147,7 @@ impl ConfigWatcher {
     pub(crate) fn new(in_force: WatchedFiles) -> Self {
         let read = in_force.contents();
         let lane = BlockingLane::default();
-        Self { in_force, found: read.clone(), read, emptied: None, refused: None, lane }
+        Self { in_force, found: read.clone(), read, emptied: None, unsteady: 0, refused: None, lane }
     }
 
     /// Returns the content of the watched files at the last read of the configuration.
@@ -161,7 +168,7 @@ impl ConfigWatcher {
         FileSnapshot(found): FileSnapshot,
         now: Instant,
     ) -> Option<ReloadReason> {
-        let is_steady = found == self.found;
+        let is_steady = self.is_steady(&found);
         self.found = found;
         // guard: steady-file
         if !is_steady {
@@ -190,11 +197,34 @@ impl ConfigWatcher {
         }
     }
 
+    /// Returns whether no file has changed since the last check. Files of callers that change all the
+    /// time are waited for only a few times.
+    fn is_steady(&mut self, found: &[FileDigest]) -> bool {
+        if self.found == found {
+            self.unsteady = 0;
+            return true;
+        }
+        let callers = self.callers();
+        let before = by_path(&self.found);
+        let is_steady = |file: &FileDigest| before.get(&*file.path) == Some(&file.digest);
+        let are_others_steady = found.iter().filter(|file| !callers.contains(&*file.path)).all(is_steady);
+        self.unsteady = if are_others_steady { self.unsteady + 1 } else { 0 };
+        self.unsteady > UNSTEADY_MAX
+    }
+
+    /// Returns the paths of the files of callers.
+    fn callers(&self) -> HashSet<&Path> {
+        self.in_force.callers.iter().map(|file| file.path.as_path()).collect()
+    }
+
     /// Returns the first file that has become empty since the configuration was read.
     fn emptied(&self) -> Option<&Path> {
         let mut blank = self.found.iter().filter(|file| file.digest.is_blank()).peekable();
         blank.peek()?;
         let read = by_path(&self.read);
+        let callers = self.callers();
+        // An empty file of callers is reported when it is read, and its callers are kept.
+        let mut blank = blank.filter(|file| !callers.contains(&*file.path));
         let has_become_empty = |file: &&FileDigest| read.get(&*file.path).is_none_or(|was| !was.is_blank());
         blank.find(has_become_empty).map(|file| file.path.as_path())
     }
@@ -250,6 +280,8 @@ fn by_path(files: &[FileDigest]) -> HashMap<&Path, ContentDigest> {
     files.iter().rev().map(|file| (file.path.as_path(), file.digest)).collect()
 }
 
+/// The number of checks that wait for files of callers that are changing.
+const UNSTEADY_MAX: u32 = 5;
 /// The backoff after the first rejection. It doubles up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(60);

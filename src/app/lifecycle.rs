@@ -13,12 +13,13 @@ use tracing::{debug, error, info, warn};
 
 use super::admin_server::{AdminConsole, AdminThread, ConsoleView};
 use super::build::{AppBuilder, BuiltApp, PreviousApp};
+use super::callers_report::report_callers_files;
 use super::config_watcher::{ConfigWatcher, FileSnapshot, ReloadError, ReloadReason, WatchedFiles};
 use super::listeners::PreviousSockets;
 use super::reload::{ReloadHandle, ReloadRequest, SharedPoolStats};
 use super::start_error::StartError;
 use super::systemd::ServiceNotifier;
-use crate::config::{ProxyConfig, SettingChange, changes};
+use crate::config::{ProxyConfig, SettingChange, caller_changes, changes};
 use crate::credentials::SourceEnv;
 use crate::offload::BlockingLane;
 use crate::proxy::WorkerCore;
@@ -73,6 +74,7 @@ impl App {
         let watch = ConfigWatcher::new(files);
         let built = builder.assemble(config, None).await?;
         warn_of_certificates(&built, &*builder.env);
+        report_callers_files(&built.caller_sources, None, &builder.counters);
         let reloads = ReloadHandle::channel();
         Ok(Self { builder, built, watch, reloads, load: None, log: None })
     }
@@ -231,11 +233,19 @@ impl RunningApp {
         let nowhere = || ReloadError::from("no configuration file to reload".to_owned());
         let load = Arc::clone(self.load.as_ref().ok_or_else(nowhere)?);
         let known = self.watch.known();
+        let running = Arc::clone(&self.built.caller_sources);
         let loaded = self.lane.run(LOAD_LIMIT, move || {
             // Taken before the configuration is read, so that changes during the read are noticed
             // later.
             let found = known.now();
-            (found, load().map(|config| (WatchedFiles::from_config(&config), config)))
+            let loaded = load().and_then(|config| {
+                let files = WatchedFiles::from_config(&config);
+                match config.after(&running) {
+                    Ok(config) => Ok((files, config)),
+                    Err(errors) => Err(files.refused(&errors)),
+                }
+            });
+            (found, loaded)
         });
         let (found, loaded) = loaded
             .await
@@ -262,11 +272,14 @@ impl RunningApp {
             warn!("{warning}");
         }
         warn_of_certificates(&built, &*self.builder.env);
+        let before = Some(&*self.built.caller_sources);
+        report_callers_files(&built.caller_sources, before, &self.builder.counters);
         let settings = changes(&self.built.effective_settings, &built.effective_settings)
             .iter()
             .map(with_its_time)
             .collect::<Vec<_>>();
-        let changes = settings.into_iter().chain(self.watch.taken(files)).collect();
+        let callers = caller_changes(&self.built.callers, &built.callers);
+        let changes = settings.into_iter().chain(callers).chain(self.watch.taken(files)).collect();
 
         let listeners = std::mem::take(&mut built.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());

@@ -4,6 +4,8 @@
 pub(crate) mod admin_connections;
 pub(crate) mod admin_server;
 pub(crate) mod build;
+pub(crate) mod caller_credentials;
+mod callers_report;
 pub(crate) mod config_watcher;
 pub(crate) mod lifecycle;
 pub(crate) mod listeners;

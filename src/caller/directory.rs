@@ -75,8 +75,17 @@ struct KeyHolder {
 
 impl CallerDirectory {
     /// Creates the directory of the configured callers. Without it every client is served.
+    #[cfg(any(test, feature = "internals"))]
     #[must_use]
     pub(crate) fn new(callers: Option<&[CallerSettings]>) -> Self {
+        Self::from_settings(callers.is_some(), callers.unwrap_or_default().iter())
+    }
+
+    /// Creates the directory of these callers. Every client is served unless callers are enforced.
+    pub(crate) fn from_settings<'a>(
+        is_enforced: bool,
+        callers: impl ExactSizeIterator<Item = &'a CallerSettings>,
+    ) -> Self {
         let mut number = 0;
         let mut numbered = |secret| {
             number += 1;
@@ -84,8 +93,6 @@ impl CallerDirectory {
         };
         // They only take time, so they may be known.
         let decoys = [(); SECRETS_MAX].map(|()| numbered(Secret::from("the secret of no caller at all")));
-        let is_enforced = callers.is_some();
-        let callers = callers.unwrap_or_default();
         let mut directory = Self {
             is_enforced,
             callers: Vec::with_capacity(callers.len()),
@@ -97,7 +104,7 @@ impl CallerDirectory {
             peers: PeerIndex::default(),
             decoys,
         };
-        for (index, settings) in callers.iter().enumerate() {
+        for (index, settings) in callers.enumerate() {
             let CallerSettings {
                 name,
                 access,
@@ -108,6 +115,7 @@ impl CallerDirectory {
                 credentials_not_before,
                 peer,
                 is_open,
+                origin: _,
             } = settings;
             let caller = Arc::new(Caller {
                 name: name.as_str().into(),

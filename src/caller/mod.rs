@@ -3,12 +3,14 @@
 //! Pure.
 
 mod ambient_identity;
+mod caller_origin;
 mod claimed_caller;
 mod client_signature;
 mod connection_peer;
 mod derived_keys;
 mod directory;
 mod hand_out;
+mod identity_claim;
 mod identity_context;
 mod identity_error;
 mod identity_proof;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
+pub(crate) use caller_origin::CallerOrigin;
 pub(crate) use claimed_caller::claimed_caller;
 pub use client_signature::remove_client_signature;
 pub(crate) use client_signature::remove_signature;
@@ -40,6 +43,7 @@ pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
 pub(crate) use hand_out::{HandOutError, KeyHandOut, is_handed_out};
+pub(crate) use identity_claim::IdentityClaim;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub use identity_proof::IdentityProof;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::caller_origin::CallerOrigin;
 use super::limits::CallerLimits;
 use super::peer_identities::PeerIdentities;
 use crate::secret::Secret;
@@ -28,6 +29,29 @@ pub(crate) struct CallerSettings {
     pub(crate) peer: PeerIdentities,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
+    /// The section that defines the caller.
+    pub(crate) origin: CallerOrigin,
+}
+
+impl CallerSettings {
+    /// Returns a copy with at most this access, and only with the keys that `is_valid` accepts by
+    /// their ids.
+    #[must_use]
+    pub(crate) fn restricted(&self, access_max: CallerAccess, is_valid: impl Fn(&str) -> bool) -> Self {
+        let Self { name, access, keys, token, peer, origin, .. } = self;
+        let keys = keys.iter().filter(|key| is_valid(&key.id));
+        let copy =
+            |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
+        Self {
+            name: name.clone(),
+            access: (*access).min(access_max),
+            keys: keys.map(copy).collect(),
+            token: token.as_ref().map(|token| Secret::from(token.expose())),
+            peer: peer.clone(),
+            origin: origin.clone(),
+            ..*self
+        }
+    }
 }
 
 /// An access key of a caller. It is valid only at this proxy.
@@ -39,8 +63,8 @@ pub(crate) struct CallerKey {
     pub(crate) secret: Secret,
 }
 
-/// The operations that a caller may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// The operations that a caller may use, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum CallerAccess {
     /// None.
     #[default]

@@ -14,7 +14,7 @@ use crate::address::UpstreamId;
 use crate::app::StartError;
 use crate::app::build::{SourceResults, ask_all, try_out};
 use crate::app::system_env::SystemEnv;
-use crate::config::{ConfigErrors, ConfigOutline, ProxyConfig};
+use crate::config::{BrokenCallersFile, ConfigErrors, ConfigOutline, ProxyConfig};
 use crate::credentials::{CredentialSource, NamedSpec, each};
 use crate::time::Clock as _;
 
@@ -39,6 +39,10 @@ pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
     for warning in &config.warnings {
         complain(format_args!("warning: {warning}"));
     }
+    let broken = config.caller_sources.broken();
+    for BrokenCallersFile { fault, .. } in &broken {
+        fault.lines().for_each(complain);
+    }
     let specs = std::mem::take(&mut config.credentials);
     let described: HashSet<&str> =
         specs.iter().filter(|known| known.spec.is_lasting_key()).map(|known| known.name.as_str()).collect();
@@ -57,7 +61,9 @@ pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
             }
             warn_of_lasting_keys(&asked, &described);
         }
-        let exit = judge(&asked, trial.result, arguments.credentials);
+        let judged = judge(&asked, trial.result, arguments.credentials);
+        let is_broken = judged == CommandExit::Ok && !broken.is_empty();
+        let exit = if is_broken { CommandExit::Config } else { judged };
         if exit == CommandExit::Ok {
             description.iter().for_each(line);
         }
@@ -132,12 +138,13 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
         let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
         let peer: String = caller.peer.descriptions().iter().map(|text| format!(" {text}")).collect();
         lines.push(format!(
-            "caller     {} allow {} keys {}{}{peer}{}",
+            "caller     {} allow {} keys {}{}{peer}{} ({})",
             caller.name,
             caller.access.as_str(),
             if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
             if caller.token.is_some() { " token" } else { "" },
-            if caller.is_open { " open" } else { "" }
+            if caller.is_open { " open" } else { "" },
+            caller.origin
         ));
     }
     lines.push(match &config.admin {

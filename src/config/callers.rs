@@ -1,11 +1,14 @@
 //! `[[caller]]` and `revoked`: the known clients, their access keys and their rights.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::caller_access::{ALLOW, AccessCeiling};
 use super::caller_limits;
 use super::caller_peers::{CallerPeers, ReadCaller};
+use super::caller_schema::{CALLER, CALLER_KEY};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::duration;
@@ -13,7 +16,6 @@ use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
-use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
 use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_handed_out, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
@@ -24,15 +26,27 @@ use crate::time::Timestamp;
 /// The callers of the file.
 pub(super) struct CallerSections {
     /// The callers in the order of the file, without revoked callers and keys.
-    pub(super) callers: Vec<CallerSettings>,
+    pub(super) callers: Vec<Arc<CallerSettings>>,
     /// The clients that listeners serve.
     pub(super) clients: ServedClients,
     /// The names of all callers, including revoked ones.
-    pub(super) names: Vec<String>,
-    /// The revoked ids of handed-out keys.
-    pub(super) revoked_handed_out: HashSet<String>,
+    pub(super) names: CallerNames,
+    /// The keys and callers that are rejected in every file.
+    pub(super) revoked: RevokedEntries,
+    /// The masters of sealed secrets.
+    pub(super) masters: SealingMasters,
     /// The ids of all keys, including revoked ones.
     key_ids: Vec<SpannedValue<String>>,
+}
+
+/// The names of callers that routes may match.
+#[derive(Default)]
+pub(super) struct CallerNames {
+    pub(super) names: Vec<String>,
+    /// True if other files have callers too. A change there must not invalidate the main file.
+    pub(super) has_files: bool,
+    /// True if the callers of a file are unknown.
+    pub(super) are_incomplete: bool,
 }
 
 /// The clients that listeners serve.
@@ -66,66 +80,101 @@ pub(super) fn read(
         return CallerSections {
             callers: Vec::new(),
             clients: ServedClients::All,
-            names: Vec::new(),
-            revoked_handed_out: HashSet::new(),
+            names: CallerNames::default(),
+            revoked: RevokedEntries::default(),
+            masters: SealingMasters::default(),
             key_ids: Vec::new(),
         };
     }
     let masters = SealingMasters::read(root, secrets, report);
-    let mut reader = CallerReader {
-        secrets,
-        masters: &masters,
-        revoked: RevokedEntries::read(root, report),
-        names: HashMap::new(),
-        first_open: None,
-        id_owners: HashMap::new(),
-        token_owners: HashMap::new(),
-        peers: CallerPeers::new(secrets.env),
-        key_ids: Vec::new(),
-    };
-    let sections = root.children("caller", report);
-    let mut callers = Vec::new();
-    let mut has_open = false;
-    let mut has_revoked_open = false;
-    for (index, section) in sections.iter().enumerate() {
-        let DescribedCaller { settings, is_revoked } = reader.caller(section, index, report);
-        if is_revoked {
-            has_revoked_open |= settings.is_open;
-            continue;
-        }
-        has_open |= settings.is_open;
-        // A missing or invalid name has been reported.
-        if !settings.name.is_empty() {
-            callers.push(settings);
-        }
-    }
-    reader.revoked.warn_of_unmatched(report);
+    let mut revoked = RevokedEntries::read(root, report);
+    let has_files = root.has("callers_file") || root.has("callers_dir");
+    let mut reader = CallerReader::new(secrets, &masters, &mut revoked);
+    let SectionCallers { callers, count, has_open, has_revoked_open } = reader.callers(root, report);
+    let CallerReader { names, key_ids, .. } = reader;
     let clients = match (has_open, has_revoked_open) {
-        _ if sections.is_empty() => ServedClients::All,
+        // guard: callers-elsewhere
+        _ if count == 0 && !has_files => ServedClients::All,
         (true, _) => ServedClients::WithOpenCaller,
         (false, true) => ServedClients::WithoutRevokedOpenCaller,
         (false, false) => ServedClients::CallersOnly,
     };
-    let names = reader.names.into_keys().collect();
-    let revoked_handed_out = reader.revoked.handed_out();
-    CallerSections { callers, clients, names, revoked_handed_out, key_ids: reader.key_ids }
+    let names = CallerNames { names: names.into_keys().collect(), has_files, are_incomplete: false };
+    CallerSections { callers, clients, names, revoked, masters, key_ids }
 }
 
-impl CallerSections {
-    /// Reports ids of keys that are access key ids of the configured credentials.
-    pub(super) fn check_ids(&self, described: &[DescribedSource], report: &mut ConfigReport) {
-        let mut real_ids: HashMap<&str, &str> = HashMap::new();
+/// Reads the callers of another file. At most this access may be granted there, if there is a limit.
+pub(super) fn read_file(
+    root: &ConfigSection<'_>,
+    file: &CallersFileContext<'_>,
+    revoked: &mut RevokedEntries,
+    report: &mut ConfigReport,
+) -> FileCallers {
+    let mut reader = CallerReader::new(file.secrets, file.masters, revoked);
+    reader.file = Some(file);
+    let callers = reader.callers(root, report).callers;
+    let CallerReader { names, key_ids, .. } = reader;
+    file.real_ids.check(&key_ids, report);
+    FileCallers { callers, names: names.into_keys().collect() }
+}
+
+/// What the callers of another file than the main one may refer to and be allowed.
+pub(super) struct CallersFileContext<'a> {
+    pub(super) secrets: &'a SecretResolver<'a>,
+    pub(super) masters: &'a SealingMasters,
+    pub(super) ceiling: Option<&'a AccessCeiling>,
+    pub(super) real_ids: &'a RealKeyIds<'a>,
+}
+
+/// The callers of another file, and the names of all of them, including revoked ones.
+pub(super) struct FileCallers {
+    pub(super) callers: Vec<Arc<CallerSettings>>,
+    pub(super) names: Vec<String>,
+}
+
+/// The access key ids of the configured credentials, with the names of the credentials.
+pub(super) struct RealKeyIds<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> RealKeyIds<'a> {
+    pub(super) fn new(described: &'a [DescribedSource]) -> Self {
+        let mut ids = HashMap::new();
         for source in described {
             if let Some(key) = source.spec.as_ref().and_then(|spec| spec.config::<StaticKeyConfig>()) {
-                real_ids.insert(key.id.expose(), &source.name);
+                ids.insert(key.id.expose(), source.name.as_str());
             }
         }
-        for id in &self.key_ids {
-            if let Some(name) = real_ids.get(id.value.as_str()) {
+        Self(ids)
+    }
+
+    /// Returns the ids.
+    pub(super) fn texts(&self) -> HashSet<String> {
+        self.0.keys().map(|id| (*id).to_owned()).collect()
+    }
+
+    fn check(&self, key_ids: &[SpannedValue<String>], report: &mut ConfigReport) {
+        for id in key_ids {
+            if let Some(name) = self.0.get(id.value.as_str()) {
                 report.error(&id.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
             }
         }
     }
+}
+
+impl CallerSections {
+    /// Reports ids of keys that are access key ids of the configured credentials.
+    pub(super) fn check_ids(&self, real_ids: &RealKeyIds<'_>, report: &mut ConfigReport) {
+        real_ids.check(&self.key_ids, report);
+    }
+}
+
+/// The callers of the sections of a file.
+struct SectionCallers {
+    /// The callers without revoked callers and keys.
+    callers: Vec<Arc<CallerSettings>>,
+    /// The number of sections.
+    count: usize,
+    has_open: bool,
+    has_revoked_open: bool,
 }
 
 /// A `[[caller]]` section as read.
@@ -139,7 +188,9 @@ struct DescribedCaller {
 struct CallerReader<'a> {
     secrets: &'a SecretResolver<'a>,
     masters: &'a SealingMasters,
-    revoked: RevokedEntries,
+    revoked: &'a mut RevokedEntries,
+    /// Set while another file than the main one is read.
+    file: Option<&'a CallersFileContext<'a>>,
     /// The names with their origins.
     names: HashMap<String, ValueOrigin>,
     /// The origin of the first `open = true`.
@@ -159,7 +210,46 @@ struct KeyIdOwner {
     at: ValueOrigin,
 }
 
-impl CallerReader<'_> {
+impl<'a> CallerReader<'a> {
+    fn new(
+        secrets: &'a SecretResolver<'a>,
+        masters: &'a SealingMasters,
+        revoked: &'a mut RevokedEntries,
+    ) -> Self {
+        Self {
+            secrets,
+            masters,
+            revoked,
+            file: None,
+            names: HashMap::new(),
+            first_open: None,
+            id_owners: HashMap::new(),
+            token_owners: HashMap::new(),
+            peers: CallerPeers::new(secrets.env),
+            key_ids: Vec::new(),
+        }
+    }
+
+    /// Reads all callers.
+    fn callers(&mut self, root: &ConfigSection<'_>, report: &mut ConfigReport) -> SectionCallers {
+        let mut read =
+            SectionCallers { callers: Vec::new(), count: 0, has_open: false, has_revoked_open: false };
+        root.each_caller(report, |section, report| {
+            let DescribedCaller { settings, is_revoked } = self.caller(section, read.count, report);
+            read.count += 1;
+            if is_revoked {
+                read.has_revoked_open |= settings.is_open;
+                return;
+            }
+            read.has_open |= settings.is_open;
+            // A missing or invalid name has been reported.
+            if !settings.name.is_empty() {
+                read.callers.push(Arc::new(settings));
+            }
+        });
+        read
+    }
+
     fn caller(
         &mut self,
         section: &ConfigSection<'_>,
@@ -170,6 +260,11 @@ impl CallerReader<'_> {
         let name = self.name(section, report);
         let is_revoked = name.as_ref().is_some_and(|name| self.revoked.matches(name));
         let access = section.word("allow", &ALLOW, report);
+        if let Some(ceiling) = self.file.and_then(|file| file.ceiling)
+            && let Some(given) = access.as_ref()
+        {
+            ceiling.check(given, report);
+        }
         if !section.has("allow") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
@@ -215,6 +310,7 @@ impl CallerReader<'_> {
         let presign_max = presign_max.map(|given| given.value);
         let credentials_not_before = section.parsed("credentials_not_before", time, report);
         let credentials_not_before = credentials_not_before.map(|given| given.value);
+        let origin = section.caller_origin();
         let settings = CallerSettings {
             name,
             access,
@@ -225,6 +321,7 @@ impl CallerReader<'_> {
             credentials_not_before,
             peer,
             is_open,
+            origin,
         };
         DescribedCaller { settings, is_revoked }
     }
@@ -245,6 +342,10 @@ impl CallerReader<'_> {
 
     fn is_open(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> bool {
         let Some(given) = section.truth("open", report).filter(|given| given.value) else { return false };
+        // guard: open-elsewhere
+        if self.file.is_some() {
+            report.error(&given.at, ConfigErrorKind::OpenElsewhere);
+        }
         match &self.first_open {
             Some(other) => report.error(&given.at, ConfigErrorKind::TwoOpenCallers(other.to_string())),
             None => self.first_open = Some(given.at),
@@ -337,7 +438,8 @@ impl CallerReader<'_> {
 }
 
 /// The entries of `revoked`.
-struct RevokedEntries {
+#[derive(Default)]
+pub(super) struct RevokedEntries {
     entries: Vec<SpannedValue<String>>,
     /// The entries, and whether a caller or a key has been found for each.
     matched: HashMap<String, bool>,
@@ -352,6 +454,11 @@ impl RevokedEntries {
         Self { entries, matched }
     }
 
+    /// Returns the entries as texts.
+    pub(super) fn texts(&self) -> HashSet<String> {
+        self.matched.keys().cloned().collect()
+    }
+
     /// Returns whether the name of a caller or the id of a key is revoked, and records the match.
     fn matches(&mut self, text: &str) -> bool {
         let Some(is_matched) = self.matched.get_mut(text) else { return false };
@@ -360,13 +467,13 @@ impl RevokedEntries {
     }
 
     /// Returns the entries that are ids of handed-out keys.
-    fn handed_out(&self) -> HashSet<String> {
+    pub(super) fn handed_out(&self) -> HashSet<String> {
         let entries = self.entries.iter().map(|entry| &entry.value);
         entries.filter(|entry| is_handed_out(entry)).cloned().collect()
     }
 
     /// Reports a warning for each entry without a match.
-    fn warn_of_unmatched(&self, report: &mut ConfigReport) {
+    pub(super) fn warn_of_unmatched(&self, report: &mut ConfigReport) {
         for (index, entry) in self.entries.iter().enumerate() {
             if self.matched.get(&entry.value) == Some(&false) {
                 report.warn(&entry.at, &ConfigWarning::UnmatchedRevocation(index + 1));
@@ -413,9 +520,6 @@ fn is_identifier(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && text.bytes().all(fits)
 }
 
-/// The values of `allow`.
-const ALLOW: [(&str, CallerAccess); 2] =
-    [("everything", CallerAccess::Everything), ("read", CallerAccess::Read)];
 /// Two keys let a rotation overlap.
 const KEYS_MAX: usize = 2;
 /// The maximum length of a name, which logs and metrics repeat.

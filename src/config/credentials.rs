@@ -1,9 +1,10 @@
 //! `[credentials.NAME]`: credential sources and the secrets that they refer to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::confined_directory::ConfinedDirectory;
 use super::diagnostics::ConfigReport;
 use super::duration;
 use super::env::{ContentDigest, FileDigest};
@@ -25,9 +26,22 @@ use crate::transport::{InvalidUrl, Url};
 /// Resolves references to secrets.
 pub(super) struct SecretResolver<'a> {
     pub(super) env: &'a dyn SourceEnv,
-    modes: FileModePolicy,
-    /// The files that were read, with the digests of their contents.
+    pub(super) modes: FileModePolicy,
+    scope: SecretScope,
+    /// The files that were read or could not be read, with the digests of their contents.
     files: RefCell<Vec<FileDigest>>,
+    /// Set by a secret that is written in the file itself.
+    has_inline: Cell<bool>,
+}
+
+/// The file whose secrets are resolved.
+pub(super) enum SecretScope {
+    /// The main configuration file.
+    Main,
+    /// A file of callers, which may hold secrets if only its owner can read it.
+    CallersFile,
+    /// A file of callers that belongs to a team. It may refer only to files of this directory.
+    TeamFile(ConfinedDirectory),
 }
 
 /// Policy for secret files that other users can read.
@@ -63,7 +77,17 @@ pub(super) fn read(
 
 impl<'a> SecretResolver<'a> {
     pub(super) fn new(env: &'a dyn SourceEnv, modes: FileModePolicy) -> Self {
-        Self { env, modes, files: RefCell::default() }
+        Self::scoped(env, modes, SecretScope::Main)
+    }
+
+    /// Creates a resolver for another file than the main one.
+    pub(super) fn scoped(env: &'a dyn SourceEnv, modes: FileModePolicy, scope: SecretScope) -> Self {
+        Self { env, modes, scope, files: RefCell::default(), has_inline: Cell::default() }
+    }
+
+    /// Returns whether a secret was written in the file itself.
+    pub(super) fn has_inline(&self) -> bool {
+        self.has_inline.get()
     }
 
     /// Returns the files that were read, with the digests of their contents.
@@ -175,7 +199,10 @@ impl<'a> SecretResolver<'a> {
     /// Reads the secret that a value refers to. A value that is the secret itself causes a warning.
     pub(super) fn of(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
-            report.warn(&given.at, &ConfigWarning::Inline);
+            self.has_inline.set(true);
+            if let SecretScope::Main = self.scope {
+                report.warn(&given.at, &ConfigWarning::Inline);
+            }
         }
         self.resolve(given, report)
     }
@@ -193,12 +220,21 @@ impl<'a> SecretResolver<'a> {
         self.resolve(given, report)
     }
 
+    fn is_confined(&self) -> bool {
+        matches!(self.scope, SecretScope::TeamFile(_))
+    }
+
     fn resolve(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
         let result = match SecretReference::parse(&given.value) {
             SecretReference::Inline(text) => Ok(Secret::from(text)),
             SecretReference::Sealed => Err(ConfigErrorKind::MisplacedSeal),
             SecretReference::Variable("") | SecretReference::File("") | SecretReference::Systemd("") => {
                 Err(ConfigErrorKind::EmptyReference)
+            }
+            // A variable or a credential may hold a secret of the proxy or of another team.
+            // guard: team-reference
+            SecretReference::Variable(_) | SecretReference::Systemd(_) if self.is_confined() => {
+                Err(ConfigErrorKind::TeamReference)
             }
             SecretReference::Variable(name) => {
                 let value = self.env.variable(name).map(Secret::new);
@@ -237,9 +273,19 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Result<Secret, ConfigErrorKind> {
         let name = path.display().to_string();
-        let file = match self.env.read_secret(path) {
+        let read = match &self.scope {
+            SecretScope::Main | SecretScope::CallersFile => self.env.read_secret(path),
+            SecretScope::TeamFile(directory) => {
+                let resolved = directory.resolve(path, self.env);
+                resolved.and_then(|path| self.env.read_regular(&path, TEAM_SECRET_MAX))
+            }
+        };
+        let file = match read {
             Ok(file) => file,
-            Err(error) => return Err(ConfigErrorKind::SecretFile(name, error.to_string())),
+            Err(error) => {
+                self.files.borrow_mut().push(FileDigest::of_unread(path, &error));
+                return Err(ConfigErrorKind::SecretFile(name, error.to_string()));
+            }
         };
         let text = file.text.expose();
         let digest = ContentDigest::new(text.as_bytes());
@@ -337,6 +383,9 @@ fn kind(text: &str) -> Result<ProviderSchema, ConfigErrorKind> {
         }
     })
 }
+
+/// The maximum size of a secret file of a team, in bytes.
+const TEAM_SECRET_MAX: usize = 64 << 10;
 
 /// A secret in the file, or a reference to one.
 enum SecretReference<'a> {

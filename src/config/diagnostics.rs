@@ -82,6 +82,11 @@ impl ConfigReport {
         self.warnings.push(format!("{at}: {caution}"));
     }
 
+    /// Adds the warnings of another report.
+    pub(super) fn warn_all(&mut self, warnings: Vec<String>) {
+        self.warnings.extend(warnings);
+    }
+
     /// Returns the number of errors, to detect whether a step added one.
     pub(super) fn count(&self) -> usize {
         self.errors.len()

@@ -3,13 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::LazyLock;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
+use super::fingerprint::ValueFingerprint;
 use super::flag_setting::FlagSetting;
 use super::layer::topmost;
 use super::origin::ValueOrigin;
@@ -88,19 +87,6 @@ impl fmt::Display for SettingChange {
             ChangeKind::Replaced(was, is) => write!(f, "{key} changed from {was} to {is}"),
             ChangeKind::Hidden => write!(f, "{key} changed (value hidden)"),
         }
-    }
-}
-
-/// A keyed hash that represents a value. The key is random per process: outside it, the hash does
-/// not help to guess a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ValueFingerprint(u64);
-
-impl ValueFingerprint {
-    fn new(value: &str) -> Self {
-        // A constant after first use; it holds no settings.
-        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self(KEYS.hash_one(value))
     }
 }
 

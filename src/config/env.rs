@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use crate::credentials::{SecretText, SourceEnv};
+use crate::credentials::{SecretText, SourceEnv, list_names};
 use crate::time::{Clock, Timestamp};
 
 /// A digest that distinguishes contents of a file. A file that cannot be read has a digest by its
@@ -36,18 +36,40 @@ impl ContentDigest {
         Self::either(Ok(content))
     }
 
-    /// Returns the digest of the current content of a file, of which at most 16 MiB are read.
-    /// Returns `None` if it is not a regular file: a pipe can be read only once, and a second read
-    /// may block forever.
+    /// Returns the digest of the current content of a file, of which at most 16 MiB are read, or of
+    /// the names of the callers files in a directory. Returns `None` if it is neither a regular file
+    /// nor a directory: a pipe can be read only once, and a second read may block forever.
     #[must_use]
     pub(crate) fn now(path: &Path) -> Option<Self> {
-        if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
-            return None;
+        match fs::metadata(path) {
+            Ok(known) if known.is_dir() => return Some(Self::of_names(list_names(path))),
+            Ok(known) if !known.is_file() => return None,
+            Ok(_) | Err(_) => {}
         }
         // The content may be a secret.
         let mut content = Zeroizing::new(Vec::new());
         let read = File::open(path).and_then(|file| file.take(HASHED_FILE_MAX).read_to_end(&mut content));
         Some(Self::either(read.map(|_| content.as_slice()).map_err(|error| error.kind())))
+    }
+
+    /// Returns the digest of a directory with these entries: of the names of its callers files.
+    #[must_use]
+    pub(super) fn of_names(names: io::Result<Vec<String>>) -> Self {
+        let joined = names.map(|names| callers_file_names(names).join("/"));
+        let Self { hash, .. } = Self::either(joined.as_deref().map(str::as_bytes).map_err(io::Error::kind));
+        // A directory without callers files is not a file that is about to be written.
+        Self { hash, is_blank: false }
+    }
+
+    /// Returns the digest of a file that could not be read. It equals that of later checks while the
+    /// file is the same.
+    #[must_use]
+    fn of_unread(path: &Path, error: &io::Error) -> Self {
+        let kind = error.kind();
+        // The file may have appeared in the meantime, which is a change.
+        let is_absent = matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied);
+        let now = if is_absent { None } else { Self::now(path) };
+        now.unwrap_or_else(|| Self::either(Err(kind)))
     }
 
     /// Returns whether the file is empty or holds only whitespace.
@@ -78,6 +100,19 @@ impl FileDigest {
     pub(crate) fn now(path: PathBuf) -> Option<Self> {
         ContentDigest::now(&path).map(|digest| Self { path, digest })
     }
+
+    /// Returns the digest of a file that could not be read.
+    pub(super) fn of_unread(path: &Path, error: &io::Error) -> Self {
+        Self { path: path.to_owned(), digest: ContentDigest::of_unread(path, error) }
+    }
+}
+
+/// Returns the names of the callers files among the entries of a directory, in order. A mounted
+/// `ConfigMap` has further entries, whose names begin with `..`.
+pub(super) fn callers_file_names(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| !name.starts_with('.') && name.ends_with(".toml"));
+    names.sort_unstable();
+    names
 }
 
 /// A [`SourceEnv`] that records the paths of the files that are requested from it.
@@ -128,6 +163,19 @@ impl SourceEnv for TrackedEnv<'_> {
     fn check_readable(&self, path: &Path) -> io::Result<()> {
         self.files.lock().push(path.to_owned());
         self.env.check_readable(path)
+    }
+
+    fn read_regular(&self, path: &Path, max: usize) -> io::Result<SecretText> {
+        self.files.lock().push(path.to_owned());
+        self.env.read_regular(path, max)
+    }
+
+    fn list_directory(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.env.list_directory(path)
+    }
+
+    fn resolve_path(&self, path: &Path) -> io::Result<PathBuf> {
+        self.env.resolve_path(path)
     }
 }
 

@@ -218,6 +218,23 @@ pub(super) enum ConfigErrorKind {
     )]
     PlainKeys(std::net::SocketAddr),
 
+    #[error("another caller already has this {0} ({1}); change one of them")]
+    ClaimInUse(String, String),
+    #[error("only a caller of the main configuration file can be open; remove open, or move the caller")]
+    OpenElsewhere,
+    #[error("{0:?} is above the ceiling {1:?} ({2}); lower it, or raise the ceiling")]
+    AboveCeiling(&'static str, &'static str, String),
+    #[error("write file:PATH, the path of a file with allow = \"read\"")]
+    CeilingReference,
+    #[error(
+        "a file of callers_dir cannot refer to a variable or a systemd credential, which may hold the secret of another; use file:PATH in that directory"
+    )]
+    TeamReference,
+    #[error("the file is empty, so its callers are unknown; write its callers, or delete it to remove them")]
+    EmptyCallersFile,
+    #[error("cannot read {0:?}: {1}; correct the path or its permissions")]
+    CallersPath(String, String),
+
     // Upstreams.
     #[error(
         "missing region, which V4 signatures require; set it, such as cn-hangzhou, or use an OSS endpoint name that contains a region"
@@ -319,6 +336,24 @@ pub(super) enum ConfigErrorKind {
     RoleArn(String),
     #[error("{0:?} is out of range; must be from 15m to 12h")]
     RoleDuration(String),
+    #[error(
+        "{{caller}} requires credentials that always have a session; use the type assume_role or oidc, or remove it"
+    )]
+    SessionType,
+    #[error("{{caller}} requires callers, and there are none; add a [[caller]], or remove it")]
+    SessionWithoutCallers,
+    #[error(
+        "{{caller}} in the session name of credentials that assume another role is not supported; write it in the session name of that role"
+    )]
+    SessionOfSource,
+    #[error(
+        "{0} callers would each have credentials, and the maximum is 100; use these credentials in routes with match.caller"
+    )]
+    SessionCallers(usize),
+    #[error(
+        "the session name of the caller {0:?} would be {1:?}, as is that of {2}; shorten it, or rename the caller"
+    )]
+    SessionInUse(String, String, String),
     #[error("invalid policy; write a JSON object of at most 2048 characters, in ''' quotes")]
     Policy,
     #[error(
@@ -394,6 +429,8 @@ pub(super) enum ConfigWarning {
     Exposed(String),
     #[error("the caller may do nothing without this key; set it to \"read\" or \"everything\"")]
     Rightless,
+    #[error("no caller has a name that matches; correct the pattern, or add the caller to its file")]
+    UnknownCaller,
     #[error("entry {0} is neither the name of a caller nor the id of a key; correct it or remove it")]
     UnmatchedRevocation(usize),
 }

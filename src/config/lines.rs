@@ -2,20 +2,27 @@
 
 /// The offsets at which lines begin, so that a lookup takes one binary search.
 pub(super) struct LineTable {
+    /// The number of the first line.
+    first: usize,
     /// The offset of each line except the first, ascending.
     starts: Vec<usize>,
 }
 
 impl LineTable {
     pub(super) fn new(text: &str) -> Self {
+        Self::beginning_at(1, text)
+    }
+
+    /// Returns the lines of a part of a file that begins at this line.
+    pub(super) fn beginning_at(first: usize, text: &str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        Self { starts: breaks.map(|(offset, _)| offset + 1).collect() }
+        Self { first, starts: breaks.map(|(offset, _)| offset + 1).collect() }
     }
 
     /// Returns the line with the byte at `offset`, counted from 1. A line break belongs to the line
     /// that it ends.
     pub(super) fn number(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset) + 1
+        self.starts.partition_point(|start| *start <= offset) + self.first
     }
 }
 

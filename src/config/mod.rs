@@ -5,15 +5,24 @@
 //! file that is not valid TOML, whose settings are not checked.
 
 mod admin_config;
+mod caller_access;
+mod caller_changes;
+mod caller_files;
 mod caller_limits;
 mod caller_peers;
+mod caller_schema;
+mod caller_sessions;
+mod caller_sources;
+mod caller_text;
 mod callers;
+mod confined_directory;
 mod credentials;
 mod diagnostics;
 mod duration;
 pub(crate) mod effective;
 mod env;
 mod error;
+mod fingerprint;
 mod flag_setting;
 mod hand_out;
 mod layer;
@@ -37,13 +46,15 @@ mod upstreams;
 mod validation;
 pub(crate) mod variables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::admin_config::AdminConfig;
+pub(crate) use self::caller_changes::caller_changes;
+pub(crate) use self::caller_sources::{BrokenCallersFile, CallerSources};
 pub(crate) use self::callers::{parse_caller_name, parse_key_id};
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
@@ -57,7 +68,10 @@ pub use self::section::ConfigFile;
 pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
-use self::callers::ServedClients;
+use self::caller_files::CallerFiles;
+use self::caller_sessions::CallerSessions;
+use self::caller_sources::KeptCallerRules;
+use self::callers::{CallerNames, CallerSections, RealKeyIds, ServedClients};
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::{ConfigReport, FinishedReport};
 use self::env::TrackedEnv;
@@ -82,7 +96,11 @@ pub struct ProxyConfig {
     pub(crate) listen: Vec<ListenSettings>,
     /// The callers, without revoked callers and keys; `None` if the file has no callers, so that
     /// every client is served.
-    pub(crate) callers: Option<Vec<CallerSettings>>,
+    pub(crate) callers: Option<Vec<Arc<CallerSettings>>>,
+    /// The same callers by their files, and the files that cannot be used.
+    pub(crate) caller_sources: CallerSources,
+    /// The files of callers and those that they refer to, with the digests of their contents.
+    pub(crate) caller_files: Vec<FileDigest>,
     /// The masters of keys that are handed out.
     pub(crate) hand_out: Option<Arc<KeyHandOut>>,
     /// The admin interface, unless it is off.
@@ -207,6 +225,13 @@ impl ProxyConfig {
         } else {
             None
         };
+        // The settings of a file that is not valid TOML are not checked.
+        let config = config.filter(|_| !document.is_torn());
+        if document.is_torn() {
+            let mut syntax = ConfigReport::default();
+            document.parse_whole(&mut syntax);
+            report = syntax;
+        }
         layers.iter().for_each(|layer| layer.report(&mut report));
         let FinishedReport { warnings, errors } = report.finish();
         let effective_settings = effective::all(table.get_ref(), &document);
@@ -243,9 +268,24 @@ impl ProxyConfig {
         }
     }
 
+    /// Keeps the previous callers of files that cannot be used.
+    ///
+    /// # Errors
+    /// If the main file claims a name or an identity that another file has.
+    pub(crate) fn after(mut self, running: &CallerSources) -> Result<Self, ConfigErrors> {
+        self.caller_sources.settle(Some(running))?;
+        self.callers = self.callers.map(|_| self.caller_sources.served());
+        Ok(self)
+    }
+
     /// Replaces the named credentials with a custom provider.
+    /// Replaces the named credentials with a custom provider, for all callers.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
-        self.credentials.retain(|known| known.name != name);
+        let mut replaced = HashSet::from([name.to_owned()]);
+        for upstream in self.upstreams.iter_mut().filter(|upstream| upstream.credentials == name) {
+            replaced.extend(std::mem::take(&mut upstream.caller_credentials).values().cloned());
+        }
+        self.credentials.retain(|known| !replaced.contains(&known.name));
         self.credentials.push(NamedSpec::new(name, ProviderSpec::new(CustomProvider(provider))));
     }
 }
@@ -255,7 +295,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let modes =
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(env, modes);
-    let caller_sections = callers::read(root, &secrets, report);
+    let mut caller_sections = callers::read(root, &secrets, report);
     let hand_out = hand_out::read(root, &caller_sections, &secrets, report);
     let ListenSections { listen, admin } =
         listen::read(root, caller_sections.clients, &hand_out, &secrets, report);
@@ -264,15 +304,19 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
     let described = credentials::read(root, &secrets, report);
-    caller_sections.check_ids(&described, report);
+    let real_ids = RealKeyIds::new(&described);
+    caller_sections.check_ids(&real_ids, report);
+    let caller_files = caller_files::read(root, &secrets, &real_ids, &mut caller_sections, report);
+    let callers = CallersByFile::new(caller_sections, caller_files, &real_ids, report);
     hand_out.check_source(&described, report);
     let context = ValidationContext {
         listeners: &listen,
-        caller_names: &caller_sections.names,
+        caller_names: &callers.names,
         described: &described,
         secrets: &secrets,
     };
-    let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
+    let UpstreamSections { routing_table, settings: mut upstreams } =
+        upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
     let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();
@@ -300,9 +344,14 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
             sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
         }
     }
+    let mut sessions = CallerSessions { routing_table: &routing_table, upstreams: &mut upstreams, root };
+    let served = callers.are_enforced.then(|| callers.sources.served());
+    sessions.expand(served.as_deref(), &mut credentials, report);
     Some(ProxyConfig {
         listen,
-        callers: (caller_sections.clients != ServedClients::All).then_some(caller_sections.callers),
+        callers: served,
+        caller_sources: callers.sources,
+        caller_files: callers.watched,
         hand_out: hand_out.keys.map(Arc::new),
         admin,
         routing_table,
@@ -317,6 +366,37 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         file: None,
         files: secrets.into_files(),
     })
+}
+
+/// The callers of all files.
+struct CallersByFile {
+    sources: CallerSources,
+    names: CallerNames,
+    are_enforced: bool,
+    watched: Vec<FileDigest>,
+}
+
+impl CallersByFile {
+    fn new(
+        sections: CallerSections,
+        files: CallerFiles,
+        real_ids: &RealKeyIds<'_>,
+        report: &mut ConfigReport,
+    ) -> Self {
+        let CallerSections { callers, clients, mut names, revoked, .. } = sections;
+        let CallerFiles { files, unlisted, ceiling, names: of_files, watched } = files;
+        let rules = KeptCallerRules { revoked: revoked.texts(), real_ids: real_ids.texts(), ceiling };
+        let mut sources = CallerSources { main: callers.into(), files, unlisted, rules };
+        // The main file has precedence until there is a running configuration.
+        let settled = sources.settle(None);
+        debug_assert!(settled.is_ok(), "{settled:?}");
+        names.names.extend(of_files);
+        names.are_incomplete = sources.is_incomplete();
+        if !names.are_incomplete {
+            revoked.warn_of_unmatched(report);
+        }
+        Self { sources, names, are_enforced: clients != ServedClients::All, watched }
+    }
 }
 
 fn timeouts(section: &ConfigSection<'_>, report: &mut ConfigReport) -> TimeoutConfig {

@@ -1,6 +1,7 @@
 //! The origin of a value, which errors point at.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The origin of a value, or the location where a missing value belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -8,7 +9,7 @@ pub(crate) enum ValueOrigin {
     /// The configuration file.
     File {
         /// The name of the file as given.
-        file: String,
+        file: Arc<str>,
         /// The line, counted from 1; `None` if no line of the file concerns the value.
         line: Option<usize>,
         /// The key with its sections: `upstream.region`.

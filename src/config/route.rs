@@ -1,5 +1,6 @@
 //! `[[route]]`: upstreams for requests with certain hosts and buckets.
 
+use super::callers::CallerNames;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::section::ConfigSection;
@@ -52,7 +53,7 @@ pub(super) fn read(
 
 fn wanted(
     section: &ConfigSection<'_>,
-    caller_names: &[String],
+    caller_names: &CallerNames,
     report: &mut ConfigReport,
 ) -> Option<RouteMatch> {
     section.check(&MATCH, report);
@@ -61,9 +62,13 @@ fn wanted(
     let bucket = section.parsed("bucket", |text| Ok(NamePattern::parse(text)?), report);
     let caller = section.parsed("caller", |text| Ok(NamePattern::parse(text)?), report);
     if let Some(caller) = &caller
-        && !caller_names.iter().any(|name| caller.value.matches(name))
+        && !caller_names.names.iter().any(|name| caller.value.matches(name))
     {
-        report.error(&caller.at, ConfigErrorKind::UnknownCaller);
+        if !caller_names.has_files {
+            report.error(&caller.at, ConfigErrorKind::UnknownCaller);
+        } else if !caller_names.are_incomplete {
+            report.warn(&caller.at, &ConfigWarning::UnknownCaller);
+        }
     }
     if !section.has("host") && !section.has("bucket") && !section.has("caller") {
         report.error(&section.here(), ConfigErrorKind::Matchless);

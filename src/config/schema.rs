@@ -35,6 +35,8 @@ pub(super) enum ValueKind {
     TextList,
     /// `[key]`, or an inline table.
     Table(&'static SectionSchema),
+    /// A string, or an inline table.
+    TextOrTable(&'static SectionSchema),
     /// `[[key]]`.
     TableList(&'static SectionSchema),
     /// `[key.NAME]`, where the key `type` of each section determines its other keys.
@@ -85,6 +87,11 @@ impl SettingSpec {
         description: &'static str,
     ) -> Self {
         Self::new(key, ValueKind::Text, DefaultValue::Described(absent), description)
+    }
+
+    /// Creates a section, whose settings are described by themselves.
+    pub(super) const fn of_section(key: &'static str, kind: ValueKind) -> Self {
+        Self::new(key, kind, DefaultValue::Described("none"), "")
     }
 
     pub(super) const fn boolean(key: &'static str, default: bool, description: &'static str) -> Self {
@@ -143,7 +150,9 @@ impl SettingSpec {
     /// Returns the keys of the section or sections that the key holds, if they are always the same.
     pub(super) fn section(&self) -> Option<&'static SectionSchema> {
         match self.kind {
-            ValueKind::Table(schema) | ValueKind::TableList(schema) => Some(schema),
+            ValueKind::Table(schema) | ValueKind::TextOrTable(schema) | ValueKind::TableList(schema) => {
+                Some(schema)
+            }
             ValueKind::Text
             | ValueKind::Boolean
             | ValueKind::Number

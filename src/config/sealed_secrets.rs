@@ -1,11 +1,11 @@
 //! `[sealing]`: the masters that open the sealed secrets of callers.
 
+use super::caller_schema::SEALING;
 use super::credentials::{FileModePolicy, SecretResolver};
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
-use super::settings::SEALING;
 use crate::credentials::SourceEnv;
 use crate::sealing::{MasterKey, SealedPlace, SealingError};
 use crate::secret::Secret;
@@ -24,6 +24,7 @@ pub(crate) fn read_master(reference: &str, env: &dyn SourceEnv) -> Result<Master
 }
 
 /// The masters of the file.
+#[derive(Default)]
 pub(super) struct SealingMasters {
     keys: Vec<MasterKey>,
     /// Whether all masters could be read. Otherwise an error has been reported.

@@ -1,20 +1,25 @@
 //! Reads a section of the file key by key. Flags and environment override the file. Each error is
 //! reported with its origin, and reading continues.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::caller_text::{SplitText, TextPart};
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
+use super::fingerprint::mark_of;
 use super::layer::{self, SettingLayer};
 use super::lines::LineTable;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::provider_settings;
 use super::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
 use super::settings;
+use crate::caller::CallerOrigin;
 
 /// A configuration file that has been read.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +33,14 @@ pub struct ConfigFile<'a> {
 /// The file, and the layers that override it.
 pub(super) struct ConfigDocument<'a> {
     /// The name of the file; `None` if there is no file.
-    pub(super) file: Option<String>,
+    pub(super) file: Option<Arc<str>>,
     text: &'a str,
     lines: LineTable,
+    /// The callers and the rest of the text, if they are parsed separately.
+    split: Option<SplitText>,
+    is_split: Cell<bool>,
+    /// Set if a caller is not valid TOML.
+    is_torn: Cell<bool>,
     pub(super) layers: &'a [SettingLayer],
 }
 
@@ -62,16 +72,53 @@ enum SectionKeys {
 impl<'a> ConfigDocument<'a> {
     pub(super) fn new(file: Option<ConfigFile<'a>>, layers: &'a [SettingLayer]) -> Self {
         let text = file.map_or("", |file| file.text);
+        // If the callers are ignored, their settings are listed with the others.
+        let split = if layers.iter().any(SettingLayer::is_alone) { None } else { SplitText::new(text) };
         Self {
-            file: file.map(|file| file.path.display().to_string()),
+            file: file.map(|file| file.path.display().to_string().into()),
             text,
             lines: LineTable::new(text),
+            is_split: Cell::new(split.is_some()),
+            split,
+            is_torn: Cell::new(false),
             layers,
         }
     }
 
-    /// Parses the file, and reports syntax errors.
-    pub(super) fn parse(&self, report: &mut ConfigReport) -> Spanned<DeTable<'a>> {
+    /// Returns a part of the file as a document.
+    fn part(&self, part: &TextPart) -> ConfigDocument<'_> {
+        let text = &self.text[part.range.clone()];
+        ConfigDocument {
+            file: self.file.clone(),
+            text,
+            lines: LineTable::beginning_at(part.line, text),
+            split: None,
+            is_split: Cell::new(false),
+            is_torn: Cell::new(false),
+            layers: self.layers,
+        }
+    }
+
+    /// Parses the file without its callers, and reports syntax errors. If callers are in another
+    /// form too, it parses the whole file.
+    pub(super) fn parse(&self, report: &mut ConfigReport) -> Spanned<DeTable<'_>> {
+        if let Some(SplitText { rest, .. }) = &self.split {
+            let (table, mistakes) = DeTable::parse_recoverable(rest);
+            if mistakes.is_empty() && !table.get_ref().contains_key("caller") {
+                return table;
+            }
+            self.is_split.set(false);
+        }
+        self.parse_whole(report)
+    }
+
+    /// Returns whether a caller is not valid TOML, so that the whole file is not.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is_torn.get()
+    }
+
+    /// Parses the whole file, and reports syntax errors.
+    pub(super) fn parse_whole(&self, report: &mut ConfigReport) -> Spanned<DeTable<'a>> {
         let (table, mistakes) = DeTable::parse_recoverable(self.text);
         for mistake in mistakes {
             // Only the message: the text around it may hold a secret.
@@ -99,7 +146,7 @@ impl<'a> ConfigDocument<'a> {
     /// Returns the origin of a key at a line of the file.
     pub(super) fn origin(&self, line: Option<usize>, key: String) -> ValueOrigin {
         let file = self.file.clone();
-        ValueOrigin::File { file: file.unwrap_or_else(|| "configuration".to_owned()), line, key }
+        ValueOrigin::File { file: file.unwrap_or_else(|| "configuration".into()), line, key }
     }
 
     /// Returns whether the listeners and the admin interface of the file are ignored.
@@ -147,6 +194,39 @@ impl<'a> ConfigSection<'a> {
         }
     }
 
+    /// Passes each section `[[caller]]` to `read`. Most are parsed for that, one at a time.
+    pub(super) fn each_caller(
+        &self,
+        report: &mut ConfigReport,
+        mut read: impl FnMut(&ConfigSection<'_>, &mut ConfigReport),
+    ) {
+        for section in self.children("caller", report) {
+            read(&section, report);
+        }
+        let split = self.document.split.as_ref().filter(|_| self.document.is_split.get());
+        for part in split.into_iter().flat_map(|split| &split.parts) {
+            let document = self.document.part(part);
+            let before = report.count();
+            let table = document.parse_whole(report);
+            if report.count() > before {
+                self.document.is_torn.set(true);
+                continue;
+            }
+            for section in document.top(table.get_ref()).children("caller", report) {
+                read(&section, report);
+            }
+        }
+    }
+
+    /// Returns the location of this section in the file, with a hash of its content.
+    pub(super) fn caller_origin(&self) -> CallerOrigin {
+        CallerOrigin {
+            file: self.document.file.clone().unwrap_or_default(),
+            line: self.line.unwrap_or_default(),
+            mark: self.table.map_or(0, mark_of),
+        }
+    }
+
     /// Returns an empty subsection `key`, whatever the file contains.
     pub(super) fn absent(&self, key: &str) -> Self {
         self.inner(key, None)
@@ -188,6 +268,11 @@ impl<'a> ConfigSection<'a> {
             };
             report.error(&at, problem);
         }
+    }
+
+    /// Returns whether the value of the key is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.get_ref().is_table())
     }
 
     /// Returns whether the file has this section.

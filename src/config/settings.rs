@@ -1,6 +1,10 @@
 //! The table of settings: every key of the file with its type, its default, its description and
-//! the flag that overrides it. Those of credentials are in [`super::provider_settings`].
+//! the flag that overrides it. Those of callers are in [`super::caller_schema`], those of
+//! credentials in [`super::provider_settings`].
 
+use super::caller_schema::{
+    CALLER, CALLER_CERTIFICATE, CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, HAND_OUT, SEALING,
+};
 use super::flag_setting::FlagSetting;
 use super::provider_settings::{
     ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, OIDC, OSSUTIL, PROCESS, PROFILE, STATIC, URI,
@@ -18,18 +22,25 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
             "revoked",
             "ids of keys and names of callers that are rejected, wherever they are configured",
         ),
-        section("listen", ValueKind::TableList(&LISTEN)),
-        section("caller", ValueKind::TableList(&CALLER)),
-        section("sealing", ValueKind::Table(&SEALING)),
-        section("hand_out", ValueKind::Table(&HAND_OUT)),
-        section("admin", ValueKind::Table(&ADMIN)),
-        section("upstream", ValueKind::Table(&UPSTREAM)),
-        section("route", ValueKind::TableList(&ROUTE)),
-        section("credentials", ValueKind::Providers),
-        section("limits", ValueKind::Table(&LIMITS)),
-        section("timeouts", ValueKind::Table(&TIMEOUTS)),
-        section("log", ValueKind::Table(&LOG)),
-        section("process", ValueKind::Table(&OWN_PROCESS)),
+        SettingSpec::optional_text("callers_file", "none", "a file of further `[[caller]]` sections"),
+        SettingSpec::new(
+            "callers_dir",
+            ValueKind::TextOrTable(&CALLERS_DIR),
+            DefaultValue::Described("none"),
+            "a directory of such files, one for each team: all `*.toml` whose names do not begin with `.`; its path, or a table with the keys below",
+        ),
+        SettingSpec::of_section("listen", ValueKind::TableList(&LISTEN)),
+        SettingSpec::of_section("caller", ValueKind::TableList(&CALLER)),
+        SettingSpec::of_section("sealing", ValueKind::Table(&SEALING)),
+        SettingSpec::of_section("hand_out", ValueKind::Table(&HAND_OUT)),
+        SettingSpec::of_section("admin", ValueKind::Table(&ADMIN)),
+        SettingSpec::of_section("upstream", ValueKind::Table(&UPSTREAM)),
+        SettingSpec::of_section("route", ValueKind::TableList(&ROUTE)),
+        SettingSpec::of_section("credentials", ValueKind::Providers),
+        SettingSpec::of_section("limits", ValueKind::Table(&LIMITS)),
+        SettingSpec::of_section("timeouts", ValueKind::Table(&TIMEOUTS)),
+        SettingSpec::of_section("log", ValueKind::Table(&LOG)),
+        SettingSpec::of_section("process", ValueKind::Table(&OWN_PROCESS)),
     ]],
     ..SectionSchema::EMPTY
 };
@@ -118,171 +129,6 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "client_crl_file",
             "none",
             "more revocation lists (PEM) of these authorities; requires `client_ca_file`",
-        ),
-    ]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const CALLER: SectionSchema = SectionSchema {
-    name: "[[caller]]",
-    groups: &[&[
-        SettingSpec::optional_text(
-            "name",
-            "required",
-            "the unique name: 1 to 64 letters, digits, `-`, `_` and `.`",
-        ),
-        SettingSpec::optional_text(
-            "allow",
-            "nothing, with a warning",
-            "the operations that it may use: `\"everything\"`, or `\"read\"` for GET, HEAD and listing",
-        ),
-        SettingSpec::new(
-            "key",
-            ValueKind::TableList(&CALLER_KEY),
-            DefaultValue::Described("none"),
-            "its access key, or two during a rotation; a list of inline tables with the keys below",
-        ),
-        SettingSpec::optional_text(
-            "presign_max",
-            "none",
-            "the maximum lifetime of URLs that are presigned with its keys, such as `\"1h\"`; the remaining time of a URL with signature V1",
-        ),
-        SettingSpec::optional_text(
-            "token",
-            "none",
-            "its bearer token, by reference or sealed: at least 27 random characters",
-        ),
-        SettingSpec::new(
-            "certificate",
-            ValueKind::Table(&CALLER_CERTIFICATE),
-            DefaultValue::Described("none"),
-            "the name in its client certificate; an inline table with exactly one of the keys below",
-        ),
-        SettingSpec::new(
-            "uid",
-            ValueKind::Number,
-            DefaultValue::Described("none"),
-            "its user id at the other end of a Unix socket; not 65534 (nobody)",
-        ),
-        SettingSpec::new(
-            "gid",
-            ValueKind::Number,
-            DefaultValue::Described("none"),
-            "its primary group id there; not 65534",
-        ),
-        SettingSpec::optional_text(
-            "user",
-            "none",
-            "its user there, by the name that the system has for it when the configuration is loaded",
-        ),
-        SettingSpec::optional_text(
-            "credentials_not_before",
-            "none",
-            "keys that were handed out to it before this time are rejected; `2026-11-30T00:00:00Z`",
-        ),
-        // Without callers, there is no such setting, and thus no value.
-        SettingSpec::new(
-            "open",
-            ValueKind::Boolean,
-            DefaultValue::Described("`false`"),
-            "requests without an identity are of this caller; at most one caller is open",
-        ),
-        SettingSpec::new(
-            "limits",
-            ValueKind::Table(&CALLER_LIMITS),
-            DefaultValue::Described("`caller` of `[limits]`"),
-            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
-        ),
-    ]],
-    later: &["jwt"],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const CALLER_CERTIFICATE: SectionSchema = SectionSchema {
-    name: "certificate of [[caller]]",
-    groups: &[&[
-        SettingSpec::optional_text("dns", "none", "a DNS name in the subjectAltName; `*` matches nothing"),
-        SettingSpec::optional_text("uri", "none", "the only URI in the subjectAltName, such as a SPIFFE id"),
-        SettingSpec::optional_text(
-            "subject",
-            "none",
-            "the subject as in RFC 4514, such as `CN=backup,O=Example`",
-        ),
-    ]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
-    name: "key of [[caller]]",
-    groups: &[&[
-        SettingSpec::optional_text(
-            "id",
-            "required",
-            "the access key id, which no other caller has: 1 to 128 letters, digits, `-`, `_` and `.`",
-        ),
-        SettingSpec::optional_text(
-            "secret",
-            "required",
-            "the access key secret, by reference or sealed: at least 27 random characters",
-        ),
-    ]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const SEALING: SectionSchema = SectionSchema {
-    name: "[sealing]",
-    groups: &[&[SettingSpec::new(
-        "master",
-        ValueKind::TextList,
-        DefaultValue::Described("none"),
-        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
-    )]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
-    name: "limits of [[caller]]",
-    groups: &[&[
-        SettingSpec::new(
-            "requests",
-            ValueKind::Number,
-            DefaultValue::Described("no limit"),
-            "requests in flight of a caller, in all workers. Further requests wait for up to `queue`, and then get 503",
-        ),
-        SettingSpec::new(
-            "rate",
-            ValueKind::Number,
-            DefaultValue::Described("no limit"),
-            "requests per second of a caller, likewise",
-        ),
-        SettingSpec::new(
-            "upload",
-            ValueKind::Size,
-            DefaultValue::Described("no limit"),
-            "bytes of request bodies per second, of all requests of a caller together, such as `\"10MiB\"`; faster ones are slowed down",
-        ),
-        SettingSpec::new(
-            "download",
-            ValueKind::Size,
-            DefaultValue::Described("no limit"),
-            "bytes of response bodies per second, likewise",
-        ),
-    ]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const HAND_OUT: SectionSchema = SectionSchema {
-    name: "[hand_out]",
-    groups: &[&[
-        SettingSpec::list(
-            "master",
-            "one or two masters, by reference, with at least 32 random characters: the first makes keys, and both verify them",
-        ),
-        SettingSpec::duration("lifetime", "1h", "the lifetime of keys, from `1m` to `12h`"),
-        SettingSpec::optional_text(
-            "credentials",
-            "none",
-            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -513,6 +359,7 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 const SECTIONS: &[&SectionSchema] = &[
     &LISTEN,
     &TLS,
+    &CALLERS_DIR,
     &CALLER,
     &CALLER_KEY,
     &SEALING,
@@ -562,7 +409,8 @@ pub(super) fn single_settings() -> Vec<SingleSetting> {
             | ValueKind::Number
             | ValueKind::Duration
             | ValueKind::Size
-            | ValueKind::TextList => {
+            | ValueKind::TextList
+            | ValueKind::TextOrTable(_) => {
                 all.push(SingleSetting { path: spec.key.to_owned(), spec });
                 continue;
             }
@@ -584,8 +432,4 @@ pub(crate) fn flag_default(flag: FlagSetting) -> Option<DefaultValue> {
 pub(super) fn home(key: &str, schema: &SectionSchema) -> Option<&'static str> {
     let has = |other: &&&SectionSchema| other.name != schema.name && other.setting(key).is_some();
     SECTIONS.iter().find(has).map(|schema| schema.name)
-}
-
-const fn section(key: &'static str, kind: ValueKind) -> SettingSpec {
-    SettingSpec::new(key, kind, DefaultValue::Described("none"), "")
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::callers::CallerNames;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::listen::reaches;
@@ -44,8 +45,8 @@ pub(super) struct UpstreamChecks<'a> {
     pub(super) addressing: Option<&'a SpannedValue<BucketAddressing>>,
     /// The listeners on TCP sockets by port.
     pub(super) listeners: &'a HashMap<u16, Vec<&'a ListenSettings>>,
-    /// The names of the callers, including revoked ones.
-    pub(super) caller_names: &'a [String],
+    /// The names of the callers.
+    pub(super) caller_names: &'a CallerNames,
 }
 
 /// The values of `addressing`.

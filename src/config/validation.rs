@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::callers::CallerNames;
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
@@ -13,8 +14,8 @@ use crate::server::ListenSettings;
 /// contradict.
 pub(super) struct ValidationContext<'a> {
     pub(super) listeners: &'a [ListenSettings],
-    /// The names of the callers, including revoked ones.
-    pub(super) caller_names: &'a [String],
+    /// The names of the callers.
+    pub(super) caller_names: &'a CallerNames,
     /// The credentials that the file defines.
     pub(super) described: &'a [DescribedSource],
     pub(super) secrets: &'a SecretResolver<'a>,

@@ -69,6 +69,21 @@ impl SecretText {
         let is_exposed = file.is_exposed();
         Ok(Self { text: Secret::from(file.read()?.as_str()), is_exposed })
     }
+
+    /// Reads a regular file of at most `max` bytes.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read.
+    pub(crate) fn read_regular(path: &Path, max: usize) -> io::Result<Self> {
+        // The open is non-blocking, because opening a pipe without a writer would block.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+        let file = OpenSecretFile::new(file)?;
+        if !file.metadata.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let is_exposed = file.is_exposed();
+        Ok(Self { text: Secret::from(file.read_at_most(max)?.as_str()), is_exposed })
+    }
 }
 
 impl SecretFileReader {
@@ -123,11 +138,18 @@ impl OpenSecretFile {
     }
 
     fn read(self) -> io::Result<Zeroizing<String>> {
-        // The buffer is never reallocated, so no copy of the secret remains in freed memory.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-        self.file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > LONGEST {
-            return Err(io::Error::new(ErrorKind::FileTooLarge, "larger than 64 KiB"));
+        self.read_at_most(LONGEST)
+    }
+
+    fn read_at_most(self, max: usize) -> io::Result<Zeroizing<String>> {
+        // The buffer is never reallocated, so no copy of the secret remains in freed memory. A
+        // larger one has the size of the file.
+        let size = usize::try_from(self.metadata.len()).unwrap_or(usize::MAX);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(max.min(size.max(LONGEST)) + 1));
+        self.file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > max {
+            let message = format!("larger than {} KiB", max >> 10);
+            return Err(io::Error::new(ErrorKind::FileTooLarge, message));
         }
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| io::Error::new(ErrorKind::InvalidData, "not valid UTF-8"))?;

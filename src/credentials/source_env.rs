@@ -1,8 +1,8 @@
 //! The environment that the configuration and the providers read.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::User;
 
@@ -55,4 +55,36 @@ pub trait SourceEnv: Clock {
         // Opening is not sufficient: a directory can be opened but not read.
         File::open(path)?.read(&mut [0]).map(drop)
     }
+
+    /// Reads a regular file of at most `max` bytes. Unlike [`Self::read_secret`], it never waits for
+    /// a pipe, because the file may belong to a party that must not delay others.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read.
+    fn read_regular(&self, path: &Path, max: usize) -> io::Result<SecretText> {
+        SecretText::read_regular(path, max)
+    }
+
+    /// Returns the names of the entries of a directory, in any order. Names that are not UTF-8 are
+    /// left out.
+    ///
+    /// # Errors
+    /// The reason that the directory cannot be read.
+    fn list_directory(&self, path: &Path) -> io::Result<Vec<String>> {
+        list_names(path)
+    }
+
+    /// Returns an existing path without symbolic links.
+    ///
+    /// # Errors
+    /// The reason that the path cannot be resolved.
+    fn resolve_path(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+}
+
+/// Returns the names of the entries of a directory of the host, as [`SourceEnv::list_directory`].
+pub(crate) fn list_names(path: &Path) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok());
+    fs::read_dir(path)?.filter_map(|entry| name(entry).transpose()).collect()
 }

@@ -106,10 +106,10 @@ impl ProxyError {
         let id = access.id.to_string();
         let elapsed_ms = u64::try_from(access.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = self.message();
-        let mut elements = Vec::new();
+        let mut elements = vec![("ProxyError", code.as_str().to_owned())];
         let mut ec = None;
         if let Self::Unidentified(why) = self {
-            elements = why.elements();
+            elements.extend(why.elements());
             ec = why.ec();
             elements.extend(ec.map(|ec| ("EC", ec.to_owned())));
         }

@@ -214,11 +214,11 @@ impl AdmittedRequest {
         let cached_endpoint = core.endpoint_cache().get(object, &state.routing_table, upstream.trust)?;
         trace.record_route(object.upstream, &cached_endpoint.endpoint);
         prepare_headers(&mut located.headers);
+        let caller = caller.caller().map(|caller| &**caller);
         if upstream.tell_upstream {
-            let name = caller.caller().map(|caller| &*caller.name);
-            caller::name_in_user_agent(&mut located.headers, name);
+            caller::name_in_user_agent(&mut located.headers, caller.map(|caller| &*caller.name));
         }
-        Ok(match (decision, &upstream.source) {
+        Ok(match (decision, upstream.source_for(caller)) {
             (AdmittedDecision::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
                 RoutedRequest::ToSign(SignableRoute {

@@ -72,6 +72,8 @@ pub(crate) struct UpstreamSigning {
     pub(crate) tell_upstream: bool,
     /// The credential source; `None` if requests are not signed.
     pub(crate) source: Option<Arc<CredentialSource>>,
+    /// The sources of callers that have one, by the name of the caller.
+    pub(crate) caller_sources: Arc<HashMap<String, Arc<CredentialSource>>>,
     /// The trust store that verifies the upstream.
     pub(crate) trust: TrustStoreId,
 }
@@ -140,19 +142,29 @@ impl ProxyState {
     }
 }
 
+impl UpstreamSigning {
+    /// Returns the credential source for the requests of a caller.
+    pub(super) fn source_for(&self, caller: Option<&Caller>) -> Option<&Arc<CredentialSource>> {
+        let own = caller.and_then(|caller| self.caller_sources.get(&*caller.name));
+        own.or(self.source.as_ref())
+    }
+}
+
 impl ServedCallers {
     /// Creates the directory of the configured callers, and finds their metrics. `default` has the
     /// limits of callers that set none. The requests of a caller in `previous` with the same limits
     /// still count.
     #[must_use]
     pub(crate) fn new(
-        callers: Option<&[CallerSettings]>,
+        callers: Option<&[Arc<CallerSettings>]>,
         default: CallerLimits,
         hand_out: Option<Arc<KeyHandOut>>,
         counters: &ProcessCounters,
         previous: Option<&Self>,
     ) -> Self {
-        let directory = CallerDirectory::new(callers).handing_out(hand_out);
+        let settings = callers.unwrap_or_default().iter().map(|caller| &**caller);
+        let directory = CallerDirectory::from_settings(callers.is_some(), settings.clone());
+        let directory = directory.handing_out(hand_out);
         let names: Vec<&Arc<str>> = directory.callers().iter().map(|caller| &caller.name).collect();
         let metrics = counters.configured_callers(&names);
         let previous = previous.into_iter().flat_map(|previous| previous.limiters.iter().flatten());
@@ -163,7 +175,7 @@ impl ServedCallers {
             let new = || Arc::new(CallerLimiter::new(Arc::clone(name), limits));
             (!limits.is_unlimited()).then(|| kept.map_or_else(new, |kept| Arc::clone(kept)))
         };
-        let limiters = callers.unwrap_or_default().iter().zip(names).map(limiter).collect();
+        let limiters = settings.zip(names).map(limiter).collect();
         Self { directory, metrics, limiters }
     }
 

@@ -31,6 +31,7 @@ pub struct ProcessCounters {
     pub(crate) proxy_rejections: ProxyRejections,
     /// The limit on warnings of real access keys at clients.
     pub(crate) real_key_warnings: WarningLimit,
+    broken_callers_files: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +134,17 @@ impl ProcessCounters {
             reloads.failed += 1;
         }
         reloads.last = Some(taken);
+    }
+
+    /// Sets the number of files of callers that cannot be used.
+    pub(crate) fn set_broken_callers_files(&self, count: u64) {
+        self.broken_callers_files.store(count, Relaxed);
+    }
+
+    /// Returns the number of files of callers that cannot be used.
+    #[must_use]
+    pub(crate) fn broken_callers_files(&self) -> u64 {
+        self.broken_callers_files.load(Relaxed)
     }
 
     /// Returns the metrics of the callers of these names, which are all that are configured.

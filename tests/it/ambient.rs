@@ -321,7 +321,8 @@ fn check_and_explain_show_the_identities_of_connections() {
         "caller     team-c allow read keys - certificate subject CN=team-c,O=Example".to_owned(),
         format!("caller     local allow read keys - uid {own}"),
     ] {
-        assert!(out.lines().any(|shown| shown == line), "{line}: {out}");
+        let line = format!("{line} ({path}:");
+        assert!(out.lines().any(|shown| shown.starts_with(&line)), "{line}: {out}");
     }
     let explain = |url: &str| {
         let output = program(&["explain", "GET", url, "--config", path]).envs(KEY).output().expect("it runs");
@@ -329,7 +330,8 @@ fn check_and_explain_show_the_identities_of_connections() {
     };
     let out = explain("/photos/k");
     assert!(
-        out.contains("caller      local\n") && out.contains(&format!("client      uid {own}, ")),
+        out.contains(&format!("caller      local ({path}:"))
+            && out.contains(&format!("client      uid {own}, ")),
         "{out}"
     );
     let out = explain("https://127.0.0.1:18772/photos/k");

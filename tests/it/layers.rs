@@ -64,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "time",
             "offload",
             "address",
+            "caller",
             "transport",
             "credentials",
             "telemetry",

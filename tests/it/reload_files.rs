@@ -92,7 +92,7 @@ fn callers_are_applied_by_a_reload_and_the_files_of_their_secrets_are_watched() 
     let served = Served::of_file(&file, &[]);
     write("everything");
     let (status, told) = served.reload();
-    let words = "caller[0].allow changed from \"read\" to \"everything\"";
+    let words = "caller team-a changed: allow everything instead of read";
     assert!(status == 200 && told.contains(words), "{status} {told}");
     fs::write(&key, "short").expect("written");
     let (status, told) = served.reload();

@@ -31,6 +31,7 @@ pub(super) struct MetricsScrape {
     proxy_rejections: [(&'static str, u64); 2],
     total: MetricsSnapshot,
     callers: Vec<CallerSnapshot>,
+    broken_callers_files: u64,
     upstream: Vec<PoolStatsSnapshot>,
     credentials: CredentialMetrics,
     routes: Vec<AdminRoute>,
@@ -60,6 +61,7 @@ impl MetricsScrape {
             proxy_rejections: counters.proxy_rejections.counts(),
             total: counters.total(),
             callers: counters.callers(),
+            broken_callers_files: counters.broken_callers_files(),
             upstream: process.upstream(),
             credentials: CredentialMetrics::take(process),
             routes: process.routes(),
@@ -91,6 +93,9 @@ impl MetricsScrape {
                 since,
             )?;
         }
+        let broken = vec![(Vec::new(), signed(self.broken_callers_files))];
+        let help = "Files of callers that cannot be used; each keeps its previous callers";
+        gauge(out, "config_broken_callers_files", help, broken)?;
         let losses = self.log_losses.iter().map(|lost| (vec![("reason", lost.reason)], lost.count));
         counter(out, "log_lines_dropped", "Dropped log lines", losses.collect())?;
         let ClientConnectionCounts { opened, closed } = self.connections;

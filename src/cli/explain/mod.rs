@@ -2,14 +2,18 @@
 //! cause of a rejected signature.
 
 mod cause;
+mod client_error;
+mod clock_difference;
 mod compare;
 mod diagnosis;
 mod error_document;
+mod own_rejection;
 mod print;
 mod redact;
 mod request;
 mod server_error;
 mod sources;
+mod text_finding;
 
 use std::path::PathBuf;
 
@@ -32,7 +36,7 @@ pub(super) struct ExplainArgs {
     /// Header that the client sends; may be repeated
     #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = request::parse_header, requires = "url")]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// OSS error document to compare with; - for stdin
+    /// Error document of OSS or of the proxy to compare with; - for stdin
     #[arg(long, value_name = "FILE", requires = "url")]
     server_error: Option<PathBuf>,
     #[command(flatten)]

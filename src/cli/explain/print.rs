@@ -19,7 +19,12 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         entry("key", redact::printable(key.as_bytes()));
     }
     if let Some(caller) = caller {
-        entry("caller", caller.caller().map_or("open", |caller| &*caller.name));
+        let known = caller.caller().map(|caller| &*caller.name);
+        let settings = config.callers.iter().flatten().find(|settings| Some(&*settings.name) == known);
+        match settings {
+            Some(settings) => entry("caller", format_args!("{} ({})", settings.name, settings.origin)),
+            None => entry("caller", known.unwrap_or("open")),
+        }
     }
     match verdict {
         Some(PolicyDecision::Sign) => entry("policy", "allowed"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use rustix::process::{getegid, geteuid};
 
 use super::super::exit::CommandExit;
@@ -119,6 +119,13 @@ impl ReadyConfig {
             Some(bad) => Err(bad.into()),
             None => Ok(Self { config, sources }),
         }
+    }
+
+    /// Returns the headers of the request, as a listener receives them.
+    pub(super) fn headers(&self, asked: &ExplainedRequest<'_>) -> Result<HeaderMap, ExplainError> {
+        let uri = asked.uri()?;
+        let listen = listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
+        Ok(asked.head(uri, listen)?.headers)
     }
 
     /// Runs the request through all steps, signed at this time.

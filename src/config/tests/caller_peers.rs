@@ -18,7 +18,7 @@ fn caller(name: &str, setting: &str) -> String {
 
 fn peer(setting: &str) -> PeerIdentities {
     let mut callers = loaded(&with(&caller("a", setting))).callers.expect("callers");
-    callers.pop().expect("a caller").peer
+    callers.pop().expect("a caller").peer.clone()
 }
 
 #[test]

@@ -31,7 +31,9 @@ fn the_example_has_every_key_with_its_type_its_default_and_its_flag_and_no_other
     for setting in shown_settings() {
         shown.entry(setting.section).or_default().push(setting);
     }
-    let sections = ROOT.settings().filter_map(|spec| Some((spec.section()?.name, spec.section()?)));
+    let has_section = |spec: &SettingSpec| !matches!(spec.kind, ValueKind::TextOrTable(_));
+    let sections = ROOT.settings().filter(|spec| has_section(spec));
+    let sections = sections.filter_map(|spec| Some((spec.section()?.name, spec.section()?)));
     let providers = PROVIDERS.iter().map(|provider| (provider.kind, provider.schema));
     let known: Vec<(&str, &SectionSchema)> = sections.chain(providers).chain([("", &ROOT)]).collect();
     for (name, schema) in &known {
@@ -43,12 +45,13 @@ fn the_example_has_every_key_with_its_type_its_default_and_its_flag_and_no_other
             }
         }
         // The sections themselves are compared as such.
-        let keys = schema.settings().filter(|spec| !name.is_empty() || spec.section().is_none());
+        let is_key = |spec: &SettingSpec| spec.section().is_none() || !has_section(spec);
+        let keys = schema.settings().filter(|spec| !name.is_empty() || is_key(spec));
         for spec in keys.filter(|spec| !matches!(spec.kind, ValueKind::Providers)) {
             let settings: Vec<_> = inside.iter().filter(|setting| setting.key == spec.key).collect();
             if settings.is_empty() {
                 mistakes.push(format!("{name}: add {} = {}", spec.key, spec.default));
-            } else if let ValueKind::Table(schema) = spec.kind {
+            } else if let ValueKind::Table(schema) | ValueKind::TextOrTable(schema) = spec.kind {
                 let is_shown = |key: &str| settings.iter().any(|setting| setting.table_has(key));
                 let missing = schema.settings().filter(|spec| !is_shown(spec.key));
                 mistakes.extend(missing.map(|inner| format!("{name}: add {} to {}", inner.key, spec.key)));
@@ -141,6 +144,7 @@ fn fits(spec: &SettingSpec, value: &toml::Value) -> bool {
         ValueKind::Size => value.as_str().is_some_and(|text| size::parse(text).is_ok()),
         ValueKind::TextList => value.as_array().is_some_and(|items| items.iter().all(toml::Value::is_str)),
         ValueKind::Table(schema) => has_only_keys(schema, value),
+        ValueKind::TextOrTable(schema) => value.is_str() || has_only_keys(schema, value),
         ValueKind::TableList(schema) => {
             let has_all = |item: &toml::Value| {
                 has_only_keys(schema, item)
@@ -187,6 +191,9 @@ fn what_the_example_only_shows_is_understood_too() {
             ("listener-key.pem", ("x", false)),
             ("clients.pem", ("x", false)),
             ("clients-crl.pem", ("x", false)),
+            ("callers.toml", ("# none", false)),
+            ("callers.d/team-b.toml", ("# none", false)),
+            ("ceiling.toml", ("allow = \"read\"", false)),
         ]
         .into(),
     };

@@ -2,7 +2,9 @@
 
 mod caller_limits;
 mod caller_peers;
+mod caller_sessions;
 mod callers;
+mod callers_files;
 mod credentials;
 mod endpoints;
 mod example;
@@ -21,7 +23,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ConfigErrors, ConfigFile, ProxyConfig, SettingLayer};
 use crate::caller::NOBODY;
@@ -66,6 +68,20 @@ impl SourceEnv for World {
 
     fn check_readable(&self, path: &Path) -> io::Result<()> {
         self.read_secret(path).map(drop)
+    }
+
+    fn read_regular(&self, path: &Path, _max: usize) -> io::Result<SecretText> {
+        self.read_secret(path)
+    }
+
+    fn list_directory(&self, path: &Path) -> io::Result<Vec<String>> {
+        let inside = |file: &&str| Some(Path::new(*file).strip_prefix(path).ok()?.to_str()?.to_owned());
+        let names: Vec<String> = self.files.keys().filter_map(inside).collect();
+        if names.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(names) }
+    }
+
+    fn resolve_path(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
     }
 }
 

@@ -35,7 +35,8 @@ fn reference_tables() -> Vec<ReferenceTable> {
             | ValueKind::Number
             | ValueKind::Duration
             | ValueKind::Size
-            | ValueKind::TextList => top.rows.extend(rows_of("", spec)),
+            | ValueKind::TextList
+            | ValueKind::TextOrTable(_) => top.rows.extend(rows_of("", spec)),
         }
     }
     tables.insert(0, top);
@@ -99,6 +100,7 @@ pub(super) fn type_name(kind: ValueKind) -> &'static str {
         ValueKind::Size => "size",
         ValueKind::TextList => "list of strings",
         ValueKind::Table(_) => "table",
+        ValueKind::TextOrTable(_) => "string or table",
         ValueKind::TableList(_) | ValueKind::Providers => "tables",
     }
 }

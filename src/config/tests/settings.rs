@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{UPSTREAM, load, loaded};
+use crate::config::caller_schema::{CALLER_KEY, CALLER_LIMITS, CALLERS_DIR};
 use crate::config::provider_settings::PROVIDERS;
 use crate::config::schema::{SettingSpec, ValueKind};
-use crate::config::settings::{CALLER_KEY, CALLER_LIMITS, MATCH, ROOT, TLS, single_settings};
+use crate::config::settings::{MATCH, ROOT, TLS, single_settings};
 use crate::config::{FlagSetting, duration};
 use crate::credentials::AssumeRoleParams;
 
@@ -38,7 +39,7 @@ fn credentials(kind: &str, key: &str) -> String {
 /// Returns values in the syntax of the file that do not have the type of a key.
 fn mistyped(spec: &SettingSpec) -> Vec<&'static str> {
     let own = match spec.kind {
-        ValueKind::Text | ValueKind::Duration | ValueKind::Size => "\"x\"",
+        ValueKind::Text | ValueKind::Duration | ValueKind::Size | ValueKind::TextOrTable(_) => "\"x\"",
         ValueKind::Boolean => "true",
         ValueKind::Number => "5",
         ValueKind::TextList => "[\"x\"]",
@@ -71,6 +72,12 @@ fn every_key_has_the_type_that_the_table_says() {
                 let path = format!("{}.{}", spec.key, inner.key);
                 rejected_at(&path, &format!("{header}\n{} = {value}\n", inner.key));
             }
+        }
+    }
+    for spec in CALLERS_DIR.settings() {
+        for value in mistyped(spec) {
+            let path = format!("callers_dir.{}", spec.key);
+            rejected_at(&path, &format!("callers_dir = {{ {} = {value} }}\n", spec.key));
         }
     }
     let tables = [("listen", "tls", TLS), ("route", "match", MATCH), ("caller", "limits", CALLER_LIMITS)];
