@@ -88,7 +88,7 @@ pub enum CallerIdentity {
         caller: Arc<Caller>,
         /// The way in which the client proved to be the caller.
         proof: IdentityProof,
-        /// The end of the token that proves it, if it has one.
+        /// The end of the token or the certificate that proves it, if it has one.
         expires: Option<Timestamp>,
     },
 }
@@ -129,7 +129,7 @@ impl CallerIdentity {
         }
     }
 
-    /// Returns the end of the token that proves the caller, if it has one.
+    /// Returns the end of the token or the certificate that proves the caller, if it has one.
     #[must_use]
     pub(crate) fn expires(&self) -> Option<Timestamp> {
         match self {
@@ -192,8 +192,9 @@ impl ClientRequest<'_> {
             }
         }
         if let Some(caller) = connection {
+            let caller = Arc::clone(caller);
             let proof = ambient_identity::proof(context);
-            return Ok(CallerIdentity::Known { caller: Arc::clone(caller), proof, expires: None });
+            return Ok(CallerIdentity::Known { caller, proof, expires: ambient_identity::expires(context) });
         }
         match directory.open() {
             Some(open) => Ok(CallerIdentity::Known {

@@ -106,7 +106,7 @@ pub(super) async fn answer(
             Ok(document(&handed_out(&credentials, core.clock().now())?))
         }
         ListenerContent::HandedOutKeys | ListenerContent::Objects => {
-            let caller = client.caller().ok_or(IdentityError::Missing)?;
+            let caller = client.proven().ok_or(IdentityError::Missing)?;
             let hand_out = core.state().callers.directory.hand_out().ok_or(KeyRequestError::Withdrawn)?;
             let key = hand_out.issue(&caller.name, now, client.expires()).map_err(KeyRequestError::from)?;
             Ok(document(&ServedKey {
