@@ -146,7 +146,12 @@ impl AppBuilder {
             routing_table,
             upstreams,
             limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
-            callers: ServedCallers::new(callers.as_deref(), &self.counters),
+            callers: ServedCallers::new(
+                callers.as_deref(),
+                limits.caller,
+                &self.counters,
+                before.map(|before| &before.built.state.callers),
+            ),
             access_log: log.access,
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
@@ -334,6 +339,7 @@ pub(crate) fn try_start(
     StartError::join(problems)?;
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
+        tell_upstream: settings.tell_upstream,
         source: sources.get(&settings.credentials).map(Arc::clone),
         trust,
     });
@@ -345,7 +351,12 @@ pub(crate) fn try_start(
             head: config.limits.header_bytes,
             body: config.limits.body,
         },
-        callers: ServedCallers::new(config.callers.as_deref(), &ProcessCounters::default()),
+        callers: ServedCallers::new(
+            config.callers.as_deref(),
+            config.limits.caller,
+            &ProcessCounters::default(),
+            None,
+        ),
         access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
         services: Arc::default(),
@@ -493,7 +504,12 @@ fn signers(
             None if anonymous.contains(name) => None,
             None => return Err(StartError::NoSource(name.to_owned())),
         };
-        signers.push(UpstreamSigning { signature: settings.signature, source, trust });
+        signers.push(UpstreamSigning {
+            signature: settings.signature,
+            tell_upstream: settings.tell_upstream,
+            source,
+            trust,
+        });
     }
     Ok(signers)
 }
@@ -535,7 +551,8 @@ const NO_TRUST: TrustStoreId = TrustStoreId(usize::MAX);
 /// background.
 const START_WAIT: Duration = Duration::from_millis(1_500);
 /// The time that a reload waits for new sources. If they take longer, the reload is rejected and
-/// retried.
-const RELOAD_WAIT: Duration = Duration::from_secs(5);
+/// retried. It is shorter than the timeout of a credentials URI, so that a slow one is reported as
+/// slow, and not as failed.
+const RELOAD_WAIT: Duration = Duration::from_secs(4);
 /// The limit on the time to read the files that a configuration names, and to bind its sockets.
 const FILES_LIMIT: Duration = Duration::from_secs(10);

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::peer_index::PeerIndex;
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
 
@@ -16,6 +18,8 @@ pub struct Caller {
     pub(crate) name: Arc<str>,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
+    pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
     pub(crate) index: usize,
 }
@@ -29,6 +33,7 @@ pub(crate) struct CallerDirectory {
     keys: HashMap<Box<str>, KeyEntry>,
     /// The callers by the SHA-256 of their tokens.
     tokens: HashMap<[u8; 32], Arc<Caller>>,
+    peers: PeerIndex,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
     decoys: [NumberedSecret; SECRETS_MAX],
@@ -65,11 +70,18 @@ impl CallerDirectory {
             open: None,
             keys: HashMap::with_capacity(callers.len()),
             tokens: HashMap::new(),
+            peers: PeerIndex::default(),
             decoys,
         };
         for (index, settings) in callers.iter().enumerate() {
-            let CallerSettings { name, access, keys, token, is_open } = settings;
-            let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
+            let CallerSettings { name, access, presign_max, limits: _, keys, token, peer, is_open } =
+                settings;
+            let caller = Arc::new(Caller {
+                name: name.as_str().into(),
+                access: *access,
+                presign_max: *presign_max,
+                index,
+            });
             directory.callers.push(Arc::clone(&caller));
             for CallerKey { id, secret } in keys {
                 let entry = directory.keys.entry(id.as_str().into());
@@ -83,6 +95,7 @@ impl CallerDirectory {
                 let digest = Sha256::digest(token.expose()).into();
                 directory.tokens.insert(digest, Arc::clone(&caller));
             }
+            directory.peers.insert(index, peer);
             if *is_open {
                 directory.open = Some(caller);
             }
@@ -105,6 +118,11 @@ impl CallerDirectory {
     /// Returns the caller of requests without an identity.
     pub(super) fn open(&self) -> Option<&Arc<Caller>> {
         self.open.as_ref()
+    }
+
+    /// Returns the callers by the identities of their connections.
+    pub(super) fn peers(&self) -> &PeerIndex {
+        &self.peers
     }
 
     /// Returns the entry of an access key id.

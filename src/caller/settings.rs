@@ -1,5 +1,9 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use std::time::Duration;
+
+use super::limits::CallerLimits;
+use super::peer_identities::PeerIdentities;
 use crate::secret::Secret;
 
 /// A caller as configured.
@@ -9,10 +13,16 @@ pub(crate) struct CallerSettings {
     pub(crate) name: String,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The limits that it sets itself.
+    pub(crate) limits: CallerLimits,
+    /// The maximum lifetime of presigned URLs.
+    pub(crate) presign_max: Option<Duration>,
     /// The access keys of the caller.
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.
     pub(crate) token: Option<Secret>,
+    /// The identities that belong to a connection of the caller.
+    pub(crate) peer: PeerIdentities,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
 }
@@ -55,6 +65,10 @@ impl CallerAccess {
 pub(crate) struct IdentityKinds {
     /// Access keys of callers.
     pub(crate) key: bool,
+    /// Client certificates.
+    pub(crate) certificate: bool,
+    /// Users and groups at the other end of a Unix socket.
+    pub(crate) uid: bool,
     /// Bearer tokens of callers.
     pub(crate) token: bool,
 }
@@ -62,12 +76,14 @@ pub(crate) struct IdentityKinds {
 impl IdentityKinds {
     /// Returns the accepted kinds, as in the configuration.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        [("key", self.key), ("token", self.token)].into_iter().filter(|kind| kind.1).map(|kind| kind.0)
+        let kinds =
+            [("key", self.key), ("certificate", self.certificate), ("uid", self.uid), ("token", self.token)];
+        kinds.into_iter().filter(|kind| kind.1).map(|kind| kind.0)
     }
 
     /// Returns whether the listener accepts any kind of identity.
     #[must_use]
     pub(crate) fn accepts_any(self) -> bool {
-        self.key || self.token
+        self.key || self.certificate || self.uid || self.token
     }
 }

@@ -1,6 +1,8 @@
 //! The claim that a request is signed with an access key: what its signature says, before any key is
 //! looked up or compared.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 
 use super::identity_error::{IdentityError, MalformedSignature};
@@ -81,6 +83,21 @@ impl SignatureValidity {
             }
             Self::Around(_) | Self::Until(_) | Self::Between(..) => Ok(()),
         }
+    }
+
+    /// Checks that a presigned URL is not valid for longer than `max`. A V1 URL does not say when it
+    /// was made, so its remaining time counts.
+    ///
+    /// # Errors
+    /// [`IdentityError::LongLived`].
+    pub(super) fn check_lifetime(self, max: Duration, now: Timestamp) -> Result<(), IdentityError> {
+        let lifetime_s = match self {
+            Self::Until(expires) => expires.unix_s().saturating_sub(now.unix_s()),
+            Self::Between(begins, expires) => expires.unix_s().saturating_sub(begins.unix_s()),
+            Self::Around(_) | Self::OtherDay => return Ok(()),
+        };
+        let is_longer = u64::try_from(lifetime_s).is_ok_and(|lifetime_s| lifetime_s > max.as_secs());
+        if is_longer { Err(IdentityError::LongLived { max_s: max.as_secs() }) } else { Ok(()) }
     }
 }
 

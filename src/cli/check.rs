@@ -129,8 +129,9 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
     }
     for caller in config.callers.iter().flatten() {
         let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
+        let peer: String = caller.peer.descriptions().iter().map(|text| format!(" {text}")).collect();
         lines.push(format!(
-            "caller     {} allow {} keys {}{}{}",
+            "caller     {} allow {} keys {}{}{peer}{}",
             caller.name,
             caller.access.as_str(),
             if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },

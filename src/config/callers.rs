@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
+use super::caller_limits;
+use super::caller_peers::{CallerPeers, ReadCaller};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
+use super::duration;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings};
+use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
@@ -73,6 +76,7 @@ pub(super) fn read(
         first_open: None,
         id_owners: HashMap::new(),
         token_owners: HashMap::new(),
+        peers: CallerPeers::new(secrets.env),
         key_ids: Vec::new(),
     };
     let sections = root.children("caller", report);
@@ -138,6 +142,7 @@ struct CallerReader<'a> {
     id_owners: HashMap<String, KeyIdOwner>,
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
+    peers: CallerPeers<'a>,
     key_ids: Vec<SpannedValue<String>>,
 }
 
@@ -163,12 +168,17 @@ impl CallerReader<'_> {
         if !section.has("allow") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
+        let presign_max = section.parsed("presign_max", duration::url_lifetime, report);
         let is_open = self.is_open(section, report);
+        let limits = caller_limits::read(section, "limits", report);
         let before = report.count();
         let sections = section.children("key", report);
         // The token of a revoked caller may already be deleted.
         let token = if is_revoked { None } else { self.token(section, name.as_deref(), report) };
-        if sections.is_empty() && token.is_none() && !is_open && report.count() == before {
+        let peer = self.peers.read(section, ReadCaller { index, is_revoked }, report);
+        let has_identity = !sections.is_empty() || token.is_some() || !peer.is_empty() || is_open;
+        // The identities of a revoked caller may already be deleted.
+        if !has_identity && !is_revoked && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
         if sections.len() > KEYS_MAX {
@@ -197,7 +207,8 @@ impl CallerReader<'_> {
         }
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
-        let settings = CallerSettings { name, access, keys, token, is_open };
+        let presign_max = presign_max.map(|given| given.value);
+        let settings = CallerSettings { name, access, limits, presign_max, keys, token, peer, is_open };
         DescribedCaller { settings, is_revoked }
     }
 
@@ -358,7 +369,7 @@ fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
 }
 
 fn key_id(text: &str) -> Result<String, ConfigErrorKind> {
-    if REAL_ID_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+    if is_real_key_id(text) {
         return Err(ConfigErrorKind::RealKeyId);
     }
     if is_identifier(text, ID_MAX) { Ok(text.to_owned()) } else { Err(ConfigErrorKind::CallerKeyId) }
@@ -378,7 +389,5 @@ const KEYS_MAX: usize = 2;
 const NAME_MAX: usize = 64;
 /// The maximum length of an id. Those of Alibaba Cloud are shorter.
 const ID_MAX: usize = 128;
-/// The prefixes of access key ids of Alibaba Cloud: long-lived, of STS, and of temporary users.
-const REAL_ID_PREFIXES: [&str; 3] = ["LTAI", "STS.", "TMP."];
 /// The minimum length of a secret: 27 random letters and digits have 160 bits.
 const SECRET_MIN: usize = 27;

@@ -2,6 +2,7 @@
 //! a value is repeated only if it cannot hold one.
 
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
+use crate::caller::InvalidSubject;
 use crate::credentials::{BucketEndpointsError, InvalidAccessKey};
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::ListenAddress;
@@ -39,6 +40,8 @@ pub(super) enum ConfigErrorKind {
     Size(String),
     #[error("{0:?} is out of range; must be from 8KiB to 256KiB")]
     HeaderBytes(String),
+    #[error("{0:?} is too low; must be at least 1KiB (per second)")]
+    ByteRate(String),
     #[error("must be greater than 0; omit it for the default")]
     Zero,
 
@@ -85,6 +88,12 @@ pub(super) enum ConfigErrorKind {
     LaterIdentity(String),
     #[error("{0:?} is listed twice; remove one of them")]
     RepeatedIdentity(String),
+    #[error(
+        "\"certificate\" requires client certificates; set client_ca_file in tls, or remove \"certificate\""
+    )]
+    NoClientCa,
+    #[error("only a Unix socket reports the user of a client; listen on unix:PATH, or remove \"uid\"")]
+    UidBeyondUnix,
     #[error("there are no callers to identify; add a [[caller]], or remove identify")]
     NoCallers,
     #[error(
@@ -100,7 +109,7 @@ pub(super) enum ConfigErrorKind {
     #[error("another caller is already open ({0}); remove one of the two settings")]
     TwoOpenCallers(String),
     #[error(
-        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], token = \"file:PATH\", or open = true"
+        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], certificate, uid, gid, user, token = \"file:PATH\", or open = true"
     )]
     CallerWithoutIdentity,
     #[error("the caller has {0} keys, and the maximum is two, for a rotation; remove the old ones")]
@@ -153,6 +162,24 @@ pub(super) enum ConfigErrorKind {
         "tokens would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
     )]
     PlainTokens(std::net::SocketAddr),
+    #[error("another caller already has this identity ({0}); change one of them")]
+    PeerInUse(String),
+    #[error(
+        "65534 is nobody, the id that the system shows for all users and groups that it cannot map; use another user or group"
+    )]
+    Nobody,
+    #[error("the system has no user {0:?}; create it, correct the name, or set uid to its number")]
+    UnknownUser(String),
+    #[error("cannot look up the user {0:?}: {1}; try again, or set uid to its number")]
+    UserLookup(String, String),
+    #[error("set exactly one of dns, uri and subject, such as {{ dns = \"backup.example\" }}")]
+    CertificateNameCount,
+    #[error("invalid DNS name {0:?}; write a host name without * and final dot, such as \"backup.example\"")]
+    CertificateDns(String),
+    #[error("invalid URI {0:?}; write it as in the certificate, such as \"spiffe://example.org/backup\"")]
+    CertificateUri(String),
+    #[error(transparent)]
+    CertificateSubject(#[from] InvalidSubject),
 
     // Upstreams.
     #[error(

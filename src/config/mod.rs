@@ -5,6 +5,8 @@
 //! file that is not valid TOML, whose settings are not checked.
 
 mod admin_config;
+mod caller_limits;
+mod caller_peers;
 mod callers;
 mod credentials;
 mod diagnostics;
@@ -64,7 +66,7 @@ use self::source_names::DescribedSource;
 use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::CallerSettings;
+use crate::caller::{CallerLimits, CallerSettings};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
@@ -158,6 +160,8 @@ pub(crate) struct LimitConfig {
     pub(crate) header_bytes: usize,
     /// Maximum size of a request body in bytes.
     pub(crate) body: u64,
+    /// Limits of each caller that sets none itself.
+    pub(crate) caller: CallerLimits,
     /// Maximum number of connections in use to one destination, per worker.
     pub(crate) upstream_connections: usize,
     /// Maximum number of connection attempts to one destination, per worker.
@@ -333,6 +337,7 @@ fn limits(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LimitConfig
         requests: section.count("requests", report),
         header_bytes: section.parsed_or_default("header_bytes", header_bytes, report).value,
         body: section.parsed_or_default("body", size::parse, report).value,
+        caller: caller_limits::read(section, "caller", report),
         upstream_connections: section.count("upstream_connections", report),
         upstream_dials: section.count("upstream_dials", report),
     }

@@ -78,7 +78,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may present: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller. Required if there are callers and none is open",
+            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
         ),
         SettingSpec::boolean(
             "unsafe_plain",
@@ -98,6 +98,11 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "client_ca_file",
             "none",
             "clients must present a certificate of this authority; revocation lists (PEM, `X509 CRL`) in the same file apply, see below",
+        ),
+        SettingSpec::optional_text(
+            "client_crl_file",
+            "none",
+            "more revocation lists (PEM) of these authorities; requires `client_ca_file`",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -123,9 +128,37 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "its access key, or two during a rotation; a list of inline tables with the keys below",
         ),
         SettingSpec::optional_text(
+            "presign_max",
+            "none",
+            "the maximum lifetime of URLs that are presigned with its keys, such as `\"1h\"`; the remaining time of a URL with signature V1",
+        ),
+        SettingSpec::optional_text(
             "token",
             "none",
             "its bearer token, by reference or sealed: at least 27 random characters",
+        ),
+        SettingSpec::new(
+            "certificate",
+            ValueKind::Table(&CALLER_CERTIFICATE),
+            DefaultValue::Described("none"),
+            "the name in its client certificate; an inline table with exactly one of the keys below",
+        ),
+        SettingSpec::new(
+            "uid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its user id at the other end of a Unix socket; not 65534 (nobody)",
+        ),
+        SettingSpec::new(
+            "gid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its primary group id there; not 65534",
+        ),
+        SettingSpec::optional_text(
+            "user",
+            "none",
+            "its user there, by the name that the system has for it when the configuration is loaded",
         ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
@@ -134,8 +167,28 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             DefaultValue::Described("`false`"),
             "requests without an identity are of this caller; at most one caller is open",
         ),
+        SettingSpec::new(
+            "limits",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("`caller` of `[limits]`"),
+            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+        ),
     ]],
-    later: &["certificate", "uid", "jwt"],
+    later: &["jwt"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_CERTIFICATE: SectionSchema = SectionSchema {
+    name: "certificate of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text("dns", "none", "a DNS name in the subjectAltName; `*` matches nothing"),
+        SettingSpec::optional_text("uri", "none", "the only URI in the subjectAltName, such as a SPIFFE id"),
+        SettingSpec::optional_text(
+            "subject",
+            "none",
+            "the subject as in RFC 4514, such as `CN=backup,O=Example`",
+        ),
+    ]],
     ..SectionSchema::EMPTY
 };
 
@@ -164,6 +217,37 @@ pub(super) const SEALING: SectionSchema = SectionSchema {
         DefaultValue::Described("none"),
         "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
     )]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
+    name: "limits of [[caller]]",
+    groups: &[&[
+        SettingSpec::new(
+            "requests",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests in flight of a caller, in all workers. Further requests wait for up to `queue`, and then get 503",
+        ),
+        SettingSpec::new(
+            "rate",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests per second of a caller, likewise",
+        ),
+        SettingSpec::new(
+            "upload",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of request bodies per second, of all requests of a caller together, such as `\"10MiB\"`; faster ones are slowed down",
+        ),
+        SettingSpec::new(
+            "download",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of response bodies per second, likewise",
+        ),
+    ]],
     ..SectionSchema::EMPTY
 };
 
@@ -227,6 +311,11 @@ pub(super) const UPSTREAM: SectionSchema = SectionSchema {
             "CA certificates to trust instead of the host's. This file is watched for changes; the host's are read again by each reload",
         )
         .with_flag(FlagSetting::CaFile),
+        SettingSpec::boolean(
+            "tell_upstream",
+            false,
+            "name the caller in the `User-Agent` of requests to OSS, as `caller/NAME`. OSS writes it to its access log. Such words of the client are removed",
+        ),
         SettingSpec::text("credentials", "default", "the `[credentials.NAME]` that signs"),
     ]],
     ..SectionSchema::EMPTY
@@ -262,7 +351,7 @@ pub(super) const ROUTE: SectionSchema = SectionSchema {
         SettingSpec::optional_text("connect", "likewise", "as in `[upstream]`"),
         SettingSpec::optional_text("credentials", "`[upstream]`'s", "the `[credentials.NAME]` that signs"),
     ]],
-    inherited: &["signature", "ca_file"],
+    inherited: &["signature", "ca_file", "tell_upstream"],
     ..SectionSchema::EMPTY
 };
 
@@ -288,6 +377,12 @@ pub(super) const LIMITS: SectionSchema = SectionSchema {
             "the size of a request head in HTTP/1.1 form; a larger one gets 431",
         ),
         SettingSpec::size("body", "5GiB", "the size of a request body; a larger one gets 400"),
+        SettingSpec::new(
+            "caller",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("none"),
+            "the limits of each caller that does not set its own",
+        ),
         SettingSpec::number(
             "upstream_connections",
             256,
@@ -317,7 +412,11 @@ pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
             "until the response from OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
         ),
         SettingSpec::duration("stall", "60s", "how long either side may be idle during a body"),
-        SettingSpec::duration("queue", "5s", "how long a request waits for a connection to OSS"),
+        SettingSpec::duration(
+            "queue",
+            "5s",
+            "how long a request waits for a connection to OSS, and before that for the limits of its caller",
+        ),
         SettingSpec::duration("idle", "50s", "how long an idle connection is kept open"),
         SettingSpec::duration("drain", "25s", "how long requests in flight may run after TERM"),
         SettingSpec::duration(
@@ -374,12 +473,14 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 25] = [
+const SECTIONS: &[&SectionSchema] = &[
     &LISTEN,
     &TLS,
     &CALLER,
     &CALLER_KEY,
     &SEALING,
+    &CALLER_LIMITS,
+    &CALLER_CERTIFICATE,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

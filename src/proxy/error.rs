@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use super::caller_limiter::CallerLimitError;
 use super::headers::PROXY_ERROR;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
@@ -55,6 +56,9 @@ pub(crate) enum ProxyError {
     /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
+    /// The request exceeds a limit of its caller.
+    #[error(transparent)]
+    CallerLimit(#[from] CallerLimitError),
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
@@ -96,6 +100,7 @@ impl ProxyError {
         access.refused = Some(code.as_str());
         access.answered(status.as_u16());
         let id = access.id.to_string();
+        let elapsed_ms = u64::try_from(access.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = self.message();
         let mut elements = Vec::new();
         let mut ec = None;
@@ -123,6 +128,7 @@ impl ProxyError {
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(OSS_REQUEST_ID, id);
         }
+        headers.insert(OSS_SERVER_TIME, HeaderValue::from(elapsed_ms));
         headers.extend(ec.map(|ec| (OSS_ERROR_NUMBER, HeaderValue::from_static(ec))));
         // OSS sends the document of a HEAD request in a header, where SDKs read it.
         if let Some(document) = head_document
@@ -164,6 +170,7 @@ impl ProxyError {
             | Self::Expectation
             | Self::Unidentified(_)
             | Self::Denied(_)
+            | Self::CallerLimit(_)
             | Self::Credentials(_)
             | Self::SigningKey(_)
             | Self::Unsendable
@@ -228,6 +235,7 @@ impl ProxyError {
                 DenyReason::Preflight => Parts(FORBIDDEN, Code::Preflight, "AccessDenied"),
                 DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
+            Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
             Self::Credentials(_) | Self::SigningKey(_) => {
                 Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }
@@ -245,7 +253,10 @@ impl ErrorResponseParts {
         use RejectionCode as Code;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         match why {
-            IdentityError::Missing => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
+            IdentityError::Missing
+            | IdentityError::UnknownPeer
+            | IdentityError::CertificateUsage
+            | IdentityError::WithdrawnCertificate => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
             IdentityError::NoToken | IdentityError::UnknownToken => {
                 Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
             }
@@ -256,11 +267,14 @@ impl ErrorResponseParts {
                 Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch")
             }
             IdentityError::UrlParameter(_) => Self(FORBIDDEN, Code::BadSignature, "AccessDenied"),
+            IdentityError::LongLived { .. } => Self(FORBIDDEN, Code::Denied, "AccessDenied"),
             IdentityError::OtherDay { .. } => {
                 Self(StatusCode::BAD_REQUEST, Code::ClockSkew, "InvalidArgument")
             }
             IdentityError::Skewed { .. } => Self(FORBIDDEN, Code::ClockSkew, "RequestTimeTooSkewed"),
-            IdentityError::Expired { .. } => Self(FORBIDDEN, Code::Expired, "AccessDenied"),
+            IdentityError::Expired { .. } | IdentityError::ExpiredCertificate { .. } => {
+                Self(FORBIDDEN, Code::Expired, "AccessDenied")
+            }
             IdentityError::NotYetValid { .. } => Self(FORBIDDEN, Code::ClockSkew, "AccessDenied"),
             IdentityError::Malformed(malformed) => match malformed.kind() {
                 MalformedKind::Argument => {
@@ -335,5 +349,7 @@ fn send_message(upstream: &str, why: &SendError) -> String {
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+/// The time that the server took, in milliseconds.
+const OSS_SERVER_TIME: HeaderName = HeaderName::from_static("x-oss-server-time");
 const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const OSS_ERROR_NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");

@@ -2,13 +2,16 @@
 //! each stage, and each stage consumes the previous value. A request that policy has not admitted
 //! therefore cannot be passed to the signer.
 
+mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
 mod error;
 mod headers;
 mod limited_cache;
+mod page_isolation;
 mod plain_error;
 mod redact;
+mod rejected_identity;
 mod request;
 mod response;
 mod response_body;
@@ -56,9 +59,14 @@ pub(crate) async fn handle(
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
-    let mut response = match forward(&core, &listener, &mut inbound, &mut access).await {
+    let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
+    let isolation = inbound.isolation;
+    let mut response = match forwarded {
         Ok(response) => response.respond(core.transport().stall(), access),
         Err(refusal) => {
+            if let ProxyError::Unidentified(why) = &refusal {
+                rejected_identity::warn_of_real_key(&core, why);
+            }
             core.counters().refusal(RejectedRequest {
                 at: core.clock().now(),
                 id: access.id,
@@ -69,6 +77,7 @@ pub(crate) async fn handle(
             inbound.refuse(&refusal, access)
         }
     };
+    isolation.apply(response.headers_mut());
     if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -88,7 +97,10 @@ async fn forward(
     let now = core.signing_time();
     let times = SignatureTimes { signed_at: &now, valid_at: now.at() };
     let signed = sign(core, listener, inbound, times, access).await?;
-    signed.send(core, inbound, access).await
+    let permit = signed.permit();
+    inbound.set_permit(permit.clone());
+    let response = signed.send(core, inbound, access).await?;
+    Ok(response.with_permit(permit))
 }
 
 /// Runs the stages up to the signature, in their required order. A dry run uses it too.
@@ -100,7 +112,11 @@ async fn sign<'a>(
     trace: &mut impl RequestTrace,
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    let mut identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    inbound.isolation = identified.isolation(listener.rules.identify);
+    if trace.is_limited() && !identified.begin(core) {
+        Box::pin(identified.wait(core)).await?;
+    }
     let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     match admitted.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {

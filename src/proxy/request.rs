@@ -1,6 +1,7 @@
 //! An inbound request: its head, the framing of its body, and the body until it is consumed.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
@@ -9,11 +10,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
+use super::caller_limiter::CallerPermit;
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
+use super::page_isolation::PageIsolation;
 use super::response_body::ResponseBody;
 use super::state::{AcceptingListener, ProxyState, RequestLimits};
 use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
+use crate::caller;
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
@@ -29,6 +33,10 @@ pub(super) struct InboundRequest {
     ends: EofSemantics,
     body: Option<Incoming>,
     in_flight: Rc<()>,
+    /// The permit of the caller, if it has limits.
+    permit: Option<Rc<CallerPermit>>,
+    /// The isolation of the response, once the client is identified.
+    pub(super) isolation: PageIsolation,
 }
 
 /// The framing of the request body.
@@ -134,6 +142,8 @@ impl InboundRequest {
             },
             body: Some(body),
             in_flight,
+            permit: None,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -157,6 +167,8 @@ impl InboundRequest {
             ends: EofSemantics::Surely,
             body: None,
             in_flight,
+            permit: None,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -202,8 +214,11 @@ impl InboundRequest {
         if self.announced.expectation == HeaderCheck::Otherwise {
             return Err(ProxyError::Expectation);
         }
-        strip_hop_by_hop(&mut self.headers);
         let rules = &listener.rules;
+        if rules.identify.accepts_any() {
+            caller::check_nominated(&self.headers)?;
+        }
+        strip_hop_by_hop(&mut self.headers);
         let listener_names = ListenerNames {
             domains: &rules.domains,
             scheme: if rules.tls { UrlScheme::Https } else { UrlScheme::Http },
@@ -212,6 +227,11 @@ impl InboundRequest {
         };
         let names = (listener_names, &state.routing_table);
         Ok(LocatedObject::find(&self.method, &self.uri, &self.headers, names)?)
+    }
+
+    /// Sets the permit of the caller, which is held until the body was read.
+    pub(super) fn set_permit(&mut self, permit: Option<Rc<CallerPermit>>) {
+        self.permit = permit;
     }
 
     /// Combines the body with the head that will be sent, and keeps the framing of the client.
@@ -224,8 +244,13 @@ impl InboundRequest {
     ) -> Option<Request<RequestBody>> {
         self.frame(head.headers_mut());
         let in_flight = Rc::clone(&self.in_flight);
-        let byte_observer = Box::new(ReceivedByteObserver(byte_counter));
-        let body = RequestBody::new(self.body.take()?, self.ends, byte_observer, limits.body, in_flight);
+        let permit = self.permit.take();
+        let upload = permit.as_ref().and_then(|permit| permit.upload().map(Arc::clone));
+        let byte_observer = Box::new(ReceivedByteObserver { byte_counter, _permit: permit });
+        let mut body = RequestBody::new(self.body.take()?, self.ends, byte_observer, limits.body, in_flight);
+        if let Some(upload) = upload {
+            body = body.throttled(upload);
+        }
         Some(head.map(|()| body))
     }
 
@@ -274,11 +299,15 @@ impl InboundRequest {
 
 /// An observer that adds the bytes of a body to the counter of its request.
 #[derive(Debug)]
-struct ReceivedByteObserver(Rc<BodyByteCounter>);
+struct ReceivedByteObserver {
+    byte_counter: Rc<BodyByteCounter>,
+    /// Held as long as the body.
+    _permit: Option<Rc<CallerPermit>>,
+}
 
 impl ByteObserver for ReceivedByteObserver {
     fn observe_bytes(&self, bytes: u64) {
-        self.0.add(bytes);
+        self.byte_counter.add(bytes);
     }
 }
 

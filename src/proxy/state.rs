@@ -1,15 +1,19 @@
 //! State shared by requests: that of the process, and that of each worker.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::caller_limiter::CallerLimiter;
 use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityKinds};
+use crate::caller::{
+    Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityKinds,
+};
 use crate::credentials::{CredentialServices, CredentialSource};
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
@@ -35,12 +39,14 @@ pub struct ProxyState {
     pub(crate) services: Arc<CredentialServices>,
 }
 
-/// The callers of a configuration, with their metrics.
+/// The callers of a configuration, with their metrics and the state of their limits.
 pub(crate) struct ServedCallers {
     /// The callers, by their identities.
     pub(super) directory: CallerDirectory,
     /// The metrics of each caller, by its index in the directory.
     metrics: Vec<Arc<CallerMetrics>>,
+    /// The state of the limits of each caller, by its index in the directory; `None` without limits.
+    limiters: Vec<Option<Arc<CallerLimiter>>>,
 }
 
 /// Limits on inbound requests.
@@ -58,6 +64,8 @@ pub(crate) struct RequestLimits {
 pub(crate) struct UpstreamSigning {
     /// The version of the signature.
     pub(crate) signature: SignatureVersion,
+    /// `true` if requests name their caller in `User-Agent`.
+    pub(crate) tell_upstream: bool,
     /// The credential source; `None` if requests are not signed.
     pub(crate) source: Option<Arc<CredentialSource>>,
     /// The trust store that verifies the upstream.
@@ -87,6 +95,8 @@ pub(crate) struct AcceptingListener {
     pub(crate) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// The peer of the connection.
+    pub(crate) peer: Rc<ConnectionPeer>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.
@@ -123,12 +133,34 @@ impl ProxyState {
 }
 
 impl ServedCallers {
-    /// Creates the directory of the configured callers, and finds their metrics.
+    /// Creates the directory of the configured callers, and finds their metrics. `default` has the
+    /// limits of callers that set none. The requests of a caller in `previous` with the same limits
+    /// still count.
     #[must_use]
-    pub(crate) fn new(callers: Option<&[CallerSettings]>, counters: &ProcessCounters) -> Self {
+    pub(crate) fn new(
+        callers: Option<&[CallerSettings]>,
+        default: CallerLimits,
+        counters: &ProcessCounters,
+        previous: Option<&Self>,
+    ) -> Self {
         let directory = CallerDirectory::new(callers);
-        let metrics = directory.callers().iter().map(|caller| counters.caller(&caller.name)).collect();
-        Self { directory, metrics }
+        let names: Vec<&Arc<str>> = directory.callers().iter().map(|caller| &caller.name).collect();
+        let metrics = counters.configured_callers(&names);
+        let previous = previous.into_iter().flat_map(|previous| previous.limiters.iter().flatten());
+        let previous: HashMap<&str, _> = previous.map(|limiter| (limiter.caller(), limiter)).collect();
+        let limiter = |(settings, name): (&CallerSettings, &Arc<str>)| {
+            let limits = settings.limits.or(default);
+            let kept = previous.get(&**name).filter(|limiter| limiter.is_for(name, limits));
+            let new = || Arc::new(CallerLimiter::new(Arc::clone(name), limits));
+            (!limits.is_unlimited()).then(|| kept.map_or_else(new, |kept| Arc::clone(kept)))
+        };
+        let limiters = callers.unwrap_or_default().iter().zip(names).map(limiter).collect();
+        Self { directory, metrics, limiters }
+    }
+
+    /// Returns the state of the limits of a caller of this configuration; `None` without limits.
+    pub(super) fn limiter(&self, caller: &Caller) -> Option<&Arc<CallerLimiter>> {
+        self.limiters[caller.index].as_ref()
     }
 
     /// Returns the metrics of a caller of this configuration.

@@ -33,6 +33,7 @@ use super::request_tasks::RequestTasks;
 use super::settings::ServerSettings;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
+use super::verified_peer::VerifiedPeer;
 use crate::proxy::{self, AcceptingListener, ListenerRules, ResponseBody};
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout, is_write_timeout};
 
@@ -64,46 +65,55 @@ enum ConnectionEnd {
 impl ConnectionContext {
     /// Serves HTTP until either side closes the connection or the drain ends it.
     pub(super) async fn serve(&self, accepted: AcceptedSocket) {
+        let peer = VerifiedPeer::new(&self.tls_requirements);
         match accepted {
             AcceptedSocket::Tcp(stream) => {
                 // Otherwise a small response can wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
                 if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                    self.speak(stream).await;
+                    self.speak(stream, peer).await;
                 }
             }
             AcceptedSocket::Unix(stream) => {
                 if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
-                    Box::pin(self.speak(stream)).await;
+                    let peer = peer.with_process(&stream);
+                    Box::pin(self.speak(stream, peer)).await;
                 }
             }
         }
     }
 
-    async fn speak(&self, socket: impl ClientSocket) {
+    async fn speak(&self, socket: impl ClientSocket, peer: VerifiedPeer) {
         match &self.tls {
             // This future is large. Boxing it keeps plain connections small.
-            Some(tls) => Box::pin(self.encrypted(socket, tls)).await,
-            None => self.plain(socket).await,
+            Some(tls) => Box::pin(self.encrypted(socket, peer, tls)).await,
+            None => self.plain(socket, peer).await,
         }
     }
 
-    async fn encrypted(&self, socket: impl ClientSocket, tls: &TlsAcceptor) {
+    async fn encrypted(&self, socket: impl ClientSocket, peer: VerifiedPeer, tls: &TlsAcceptor) {
         let client = WriteTimeout::new(socket, self.settings.stall);
         match self.in_time(tls.accept(client)).await {
-            Ok(client) if client.get_ref().1.alpn_protocol() == Some(HTTP2) => self.http2(client).await,
-            Ok(client) => self.http1(client).await,
+            Ok(client) => {
+                let connection = client.get_ref().1;
+                let peer = peer.with_certificate(connection);
+                if connection.alpn_protocol() == Some(HTTP2) {
+                    self.http2(client, peer).await;
+                } else {
+                    self.http1(client, peer).await;
+                }
+            }
             Err(error) => debug!(%error, "TLS handshake with client failed"),
         }
     }
 
-    async fn plain(&self, socket: impl ClientSocket) {
+    async fn plain(&self, socket: impl ClientSocket, peer: VerifiedPeer) {
         let spoken = self.in_time(spoken_on(&socket)).await;
         let client = WriteTimeout::new(socket, self.settings.stall);
         match spoken {
-            Ok(HttpVersion::Http1) => self.http1(client).await,
+            Ok(HttpVersion::Http1) => self.http1(client, peer).await,
             // This future is large. Boxing it keeps HTTP/1 connections small.
-            Ok(HttpVersion::Http2) => Box::pin(self.http2(client)).await,
+            Ok(HttpVersion::Http2) => Box::pin(self.http2(client, peer)).await,
             Err(error) => debug!(%error, "client connected but sent no request"),
         }
     }
@@ -134,7 +144,7 @@ impl ConnectionContext {
         self.current.listener_changed(self.listener, &self.tls_requirements).await;
     }
 
-    async fn http1(&self, client: impl ClientStream) {
+    async fn http1(&self, client: impl ClientStream, peer: VerifiedPeer) {
         let activity = Rc::new(ClientActivity::new(HttpVersion::Http1));
         let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&activity)));
         // `pipeline_flush` remains off: with it hyper 1.12 closes without sending its 400 and 431
@@ -150,7 +160,7 @@ impl ConnectionContext {
             .max_headers(PARSED_LINES_MAX)
             // guard: small-buffer
             .max_buf_size(BUFFER_MAX)
-            .serve_connection(io, self.service(&activity));
+            .serve_connection(io, self.service(&activity, peer));
         let pinned = Pin::new(&mut connection);
         let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &activity).await;
         let client = connection.into_parts().io.into_inner().into_inner();
@@ -170,7 +180,7 @@ impl ConnectionContext {
         }
     }
 
-    async fn http2(&self, client: impl ClientStream) {
+    async fn http2(&self, client: impl ClientStream, peer: VerifiedPeer) {
         let activity = Rc::new(ClientActivity::new(HttpVersion::Http2));
         let executor = StreamExecutor::new(Rc::clone(activity.unread()), self.settings.stall);
         let tasks = Rc::new(RequestTasks::new(TASKS_MAX));
@@ -185,7 +195,7 @@ impl ConnectionContext {
                 .max_send_buf_size(STREAM_BUFFER_MAX)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
-                .serve_connection(io, self.stream_service(&activity, executor, &tasks));
+                .serve_connection(io, self.stream_service(&activity, peer, executor, &tasks));
             let connection = std::pin::pin!(connection);
             self.until_end(connection, http2::Connection::graceful_shutdown, &activity).await
         };
@@ -205,6 +215,7 @@ impl ConnectionContext {
     fn service(
         &self,
         activity: &Rc<ClientActivity>,
+        peer: VerifiedPeer,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<ResponseBody>,
@@ -220,10 +231,14 @@ impl ConnectionContext {
         service_fn(move |request: Request<Incoming>| {
             // Read the configuration once per request. A reload applies to the next request.
             let setup = current.get();
-            if let Some(listener) = setup.listener(id) {
-                last.replace(Rc::clone(&listener.rules));
-            }
-            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address };
+            let peer = match setup.listener(id) {
+                Some(listener) => {
+                    last.replace(Rc::clone(&listener.rules));
+                    peer.judge(&listener.tls_requirements)
+                }
+                None => peer.last(),
+            };
+            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address, peer };
             let in_flight = activity.begin(request.method());
             proxy::handle(Rc::clone(&setup.core), listener, request, in_flight)
         })
@@ -235,11 +250,12 @@ impl ConnectionContext {
     fn stream_service(
         &self,
         activity: &Rc<ClientActivity>,
+        peer: VerifiedPeer,
         executor: StreamExecutor,
         tasks: &Rc<RequestTasks>,
     ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
     {
-        let service = self.service(activity);
+        let service = self.service(activity, peer);
         let tasks = Rc::clone(tasks);
         service_fn(move |request: Request<Incoming>| {
             let clock = executor.start_clock();

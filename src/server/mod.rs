@@ -25,6 +25,7 @@ mod socket_activation;
 mod streams;
 mod tls;
 mod unix;
+mod verified_peer;
 mod workers;
 
 use std::cell::{Cell, RefCell};

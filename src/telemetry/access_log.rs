@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
@@ -187,6 +187,12 @@ impl AccessLogEvent {
     #[must_use]
     pub(crate) fn meter(&self) -> &MetricsHandle {
         &self.meter
+    }
+
+    /// Returns the time since the head of the request was read.
+    #[must_use]
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Records the status and the time of the response head.

@@ -10,6 +10,7 @@ use super::access_log::RequestId;
 use super::caller_metrics::{CallerMetrics, CallerMetricsMap, CallerSnapshot};
 use super::metrics::{MetricsHandle, MetricsSnapshot, WorkerMetrics};
 use super::rejection_code::RejectionCode;
+use super::warning_limit::WarningLimit;
 use crate::time::Timestamp;
 
 /// The counters of a process.
@@ -25,6 +26,8 @@ pub struct ProcessCounters {
     reloads: Mutex<ReloadStatus>,
     worker_metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
     callers: CallerMetricsMap,
+    /// The limit on warnings of real access keys at clients.
+    pub(crate) real_key_warnings: WarningLimit,
 }
 
 #[derive(Debug, Default)]
@@ -129,10 +132,10 @@ impl ProcessCounters {
         reloads.last = Some(taken);
     }
 
-    /// Returns the metrics of the caller of this name.
+    /// Returns the metrics of the callers of these names, which are all that are configured.
     #[must_use]
-    pub(crate) fn caller(&self, name: &Arc<str>) -> Arc<CallerMetrics> {
-        self.callers.get(name)
+    pub(crate) fn configured_callers(&self, names: &[&Arc<str>]) -> Vec<Arc<CallerMetrics>> {
+        self.callers.select(names)
     }
 
     /// Returns a snapshot of the metrics of callers.

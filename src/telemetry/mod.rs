@@ -10,6 +10,7 @@ mod log_writer;
 mod metrics;
 mod rejection_code;
 mod settings;
+mod warning_limit;
 
 pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, LoggedCaller, ResponseEnd};
 pub(crate) use caller_metrics::{CallerMetrics, CallerSnapshot};

@@ -8,6 +8,7 @@ pub(crate) enum RejectionCode {
     BadRequest,
     BadSignature,
     Browser,
+    CallerLimit,
     ClockSkew,
     CredentialsUnavailable,
     Denied,
@@ -41,6 +42,7 @@ impl RejectionCode {
             Self::BadRequest => "bad-request",
             Self::BadSignature => "bad-signature",
             Self::Browser => "browser",
+            Self::CallerLimit => "caller-limit",
             Self::ClockSkew => "clock-skew",
             Self::CredentialsUnavailable => "credentials-unavailable",
             Self::Denied => "denied",
@@ -80,6 +82,7 @@ impl RejectionCode {
             Self::BadRequest
             | Self::BadSignature
             | Self::Browser
+            | Self::CallerLimit
             | Self::ClockSkew
             | Self::CredentialsUnavailable
             | Self::Denied

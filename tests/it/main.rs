@@ -4,9 +4,13 @@
 mod addressing;
 mod admin;
 mod altered;
+mod ambient;
 mod bad_input;
 mod bad_sources;
 mod bodies;
+mod browsers;
+mod caller_limits;
+mod caller_rejections;
 mod callers;
 mod checks;
 mod clocks;

@@ -157,17 +157,30 @@ impl MetricsScrape {
 
     fn callers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut ended = MetricValues::new();
+        let mut rejected = MetricValues::new();
         let mut bytes = MetricValues::new();
-        for CallerSnapshot { caller, outcomes, bytes_in, bytes_out } in &self.callers {
+        let mut limited = MetricValues::new();
+        let mut waiting = MetricValues::new();
+        for snapshot in &self.callers {
+            let CallerSnapshot { caller, outcomes, bytes_in, bytes_out, .. } = snapshot;
             for (outcome, count) in outcomes.iter().filter(|(_, count)| *count > 0) {
                 ended.push((vec![("caller", &**caller), ("status", outcome.name())], *count));
             }
             bytes.push((vec![("caller", &**caller), ("direction", "in")], *bytes_in));
             bytes.push((vec![("caller", &**caller), ("direction", "out")], *bytes_out));
+            limited.push((vec![("caller", &**caller)], snapshot.limited));
+            waiting.push((vec![("caller", &**caller)], signed(snapshot.waiting)));
+            rejected.push((vec![("caller", &**caller)], snapshot.rejected_claims));
         }
         let help = "Requests of callers that have ended, by status class as in requests_ended; callers beyond the first 200 are counted as (other)";
         counter(out, "caller_requests_ended", help, ended)?;
-        byte_counter(out, "caller_body", "Body bytes of requests of callers that have ended", bytes)
+        let help =
+            "Rejected requests that named an access key id of the caller, and that any client may have sent";
+        counter(out, "caller_requests_rejected", help, rejected)?;
+        byte_counter(out, "caller_body", "Body bytes of requests of callers that have ended", bytes)?;
+        let help = "Requests of callers that their limits rejected";
+        counter(out, "caller_limited", help, limited)?;
+        gauge(out, "caller_waiting", "Requests of callers that wait for their limits", waiting)
     }
 
     fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use rustix::process::{getegid, geteuid};
 
 use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
@@ -18,6 +19,7 @@ use super::{print, redact};
 use crate::address::Host;
 use crate::app::build::{self, ask_all, try_start};
 use crate::app::system_env::SystemEnv;
+use crate::caller::{ConnectionPeer, UnixPeer};
 use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
 use crate::proxy::{self, AcceptingListener, DryRunReport, ListenerRules};
@@ -146,7 +148,8 @@ impl ReadyConfig {
         }
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
         let address = listen.address.socket().map(connected_to);
-        let listener = AcceptingListener { rules: Rc::new(rules), address };
+        let peer = own_peer(&rules);
+        let listener = AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer) };
         Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
     }
 }
@@ -185,6 +188,19 @@ impl ExplainedRequest<'_> {
         }
         Ok(head)
     }
+}
+
+/// Returns this process as the peer of a connection, without a client certificate, and prints what of
+/// it matters to the listener.
+fn own_peer(rules: &ListenerRules) -> ConnectionPeer {
+    if rules.identify.certificate {
+        line(format_args!("{:12}without a client certificate", "client"));
+    }
+    let unix = rules.unnamed.then(|| UnixPeer { uid: geteuid().as_raw(), gid: getegid().as_raw() });
+    if let Some(UnixPeer { uid, gid }) = unix.filter(|_| rules.identify.uid) {
+        line(format_args!("{:12}uid {uid}, gid {gid} (as this command)", "client"));
+    }
+    ConnectionPeer { certificate: None, unix }
 }
 
 /// Returns the listener with the address or one of the domains in the URL. Otherwise returns the

@@ -89,16 +89,25 @@ fn a_path_or_a_name_of_systemd_is_an_address_too() {
 #[test]
 fn a_listener_speaks_tls_with_files_that_can_be_read() {
     let world = |exposed| World {
-        files: [("c.pem", ("c", false)), ("k.pem", ("k", exposed)), ("ca.pem", ("a", false))].into(),
+        files: [
+            ("c.pem", ("c", false)),
+            ("k.pem", ("k", exposed)),
+            ("ca.pem", ("a", false)),
+            ("crl.pem", ("r", false)),
+        ]
+        .into(),
         ..World::default()
     };
     let text = |tls: &str| listener(&format!("tls = {{ {tls} }}"));
-    let all = text("cert_file = \"c.pem\", key_file = \"k.pem\", client_ca_file = \"ca.pem\"");
+    let all = text(
+        "cert_file = \"c.pem\", key_file = \"k.pem\", client_ca_file = \"ca.pem\", client_crl_file = \"crl.pem\"",
+    );
     let config = load_in(&world(false), &all, &[]).expect("a configuration");
     let files = TlsFiles {
         cert_file: "c.pem".into(),
         key_file: "k.pem".into(),
         client_ca_file: Some("ca.pem".into()),
+        client_crl_file: Some("crl.pem".into()),
     };
     assert_eq!((&config.listen[0].tls, config.warnings.len()), (&Some(files), 0));
 
@@ -111,6 +120,7 @@ fn a_listener_speaks_tls_with_files_that_can_be_read() {
     for (tls, words) in [
         ("cert_file = \"c.pem\"", "set key_file"),
         ("key_file = \"k.pem\"", "set cert_file"),
+        ("cert_file = \"c.pem\", key_file = \"k.pem\", client_crl_file = \"crl.pem\"", "set client_ca_file"),
         ("cert_file = \"x\", key_file = \"k.pem\"", "tls.cert_file: cannot read \"x\""),
         ("cert_file = \"c.pem\", key_file = \"x\"", "tls.key_file: cannot read the file \"x\""),
     ] {
