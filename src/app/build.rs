@@ -1,7 +1,7 @@
 //! Builds everything that a configuration needs: credential sources, certificates and sockets. All
 //! of it is built before any of it is used, so that an invalid configuration changes nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +138,15 @@ impl AppBuilder {
         let ConfiguredSources { specs, sources } = configured;
         let draft = self.draft(config, sources, before).await?;
         let ProxyConfig {
-            callers, routing_table, upstreams, limits, timeouts, log, effective_settings, ..
+            callers,
+            hand_out,
+            routing_table,
+            upstreams,
+            limits,
+            timeouts,
+            log,
+            effective_settings,
+            ..
         } = draft.config;
         let routes = routes(&routing_table, &upstreams, sources);
         let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
@@ -149,9 +157,11 @@ impl AppBuilder {
             callers: ServedCallers::new(
                 callers.as_deref(),
                 limits.caller,
+                hand_out,
                 &self.counters,
                 before.map(|before| &before.built.state.callers),
             ),
+            passed_on: passed_on(&draft.listeners, sources),
             access_log: log.access,
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
@@ -354,9 +364,11 @@ pub(crate) fn try_start(
         callers: ServedCallers::new(
             config.callers.as_deref(),
             config.limits.caller,
+            config.hand_out.clone(),
             &ProcessCounters::default(),
             None,
         ),
+        passed_on: HashMap::new(),
         access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
         services: Arc::default(),
@@ -512,6 +524,15 @@ fn signers(
         });
     }
     Ok(signers)
+}
+
+/// Returns the sources whose keys the listeners pass on, by name.
+fn passed_on(listeners: &[ListenerPlan], sources: &SourceMap) -> HashMap<String, Arc<CredentialSource>> {
+    let source = |listener: &ListenerPlan| {
+        let name = listener.listen.content.source()?;
+        Some((name.to_owned(), Arc::clone(sources.get(name)?)))
+    };
+    listeners.iter().filter_map(source).collect()
 }
 
 fn routes(

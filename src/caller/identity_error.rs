@@ -43,12 +43,24 @@ pub(crate) enum IdentityError {
         /// The access key id that the client sent.
         id: String,
     },
-    /// A security token accompanies the key of a caller, which has none.
+    /// A security token accompanies the key of a caller, which has none, or that of a handed-out key is
+    /// missing, of another key, or of no master.
     #[error("The OSS Access Key Id you provided does not exist in our records.")]
     UnexpectedToken {
         /// The access key id that the client sent.
         id: String,
     },
+    /// The handed-out key has expired. SDKs obtain new keys after this text.
+    #[error("The security token you provided has expired.")]
+    TokenExpired {
+        /// The end of its lifetime.
+        expires: Timestamp,
+        /// The time of the proxy.
+        server_time: Timestamp,
+    },
+    /// The handed-out key was issued before the time from which those of its caller are valid.
+    #[error("The security token you provided is invalid.")]
+    TokenTooOld,
     /// The signature is not that of the request.
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your key and signing method."
@@ -170,6 +182,8 @@ impl IdentityError {
         match self {
             Self::Missing | Self::NoToken => Some("0003-00000905"),
             Self::UnknownKey { .. } => Some("0002-00000902"),
+            Self::TokenTooOld => Some("0002-00000006"),
+            Self::TokenExpired { .. } => Some("0002-00000007"),
             Self::Mismatch(mismatch) if mismatch.is_url => Some("0002-00000040"),
             Self::Mismatch(_) => Some("0002-00000201"),
             Self::Skewed { .. } => Some("0002-00000504"),
@@ -203,7 +217,9 @@ impl IdentityError {
                 ("RequestTime", request_time.iso_extended()),
                 ("ServerTime", server_time.iso_extended()),
             ],
-            Self::Expired { expires, server_time } | Self::ExpiredCertificate { expires, server_time } => {
+            Self::Expired { expires, server_time }
+            | Self::ExpiredCertificate { expires, server_time }
+            | Self::TokenExpired { expires, server_time } => {
                 vec![("Expires", expires.iso_extended()), ("ServerTime", server_time.iso_extended())]
             }
             Self::NotYetValid { server_time } => vec![("ServerTime", server_time.iso_extended())],
@@ -213,6 +229,7 @@ impl IdentityError {
             | Self::UnknownPeer
             | Self::CertificateUsage
             | Self::WithdrawnCertificate
+            | Self::TokenTooOld
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
             | Self::LongLived { .. }

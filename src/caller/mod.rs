@@ -8,10 +8,12 @@ mod client_signature;
 mod connection_peer;
 mod derived_keys;
 mod directory;
+mod hand_out;
 mod identity_context;
 mod identity_error;
 mod identity_proof;
 mod limits;
+mod listener_content;
 mod nominated_headers;
 mod peer_identities;
 mod peer_index;
@@ -37,10 +39,12 @@ pub(crate) use connection_peer::{ClientCertificate, ConnectionPeer, UnixPeer};
 pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
+pub(crate) use hand_out::{HandOutError, KeyHandOut, is_handed_out};
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub use identity_proof::IdentityProof;
 pub(crate) use limits::CallerLimits;
+pub(crate) use listener_content::ListenerContent;
 pub(crate) use nominated_headers::check_nominated;
 pub(crate) use peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities};
 pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
@@ -186,6 +190,8 @@ impl ClientRequest<'_> {
 mod ambient_tests;
 #[cfg(test)]
 mod browser_tests;
+#[cfg(test)]
+mod hand_out_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::limits::CallerLimits;
 use super::peer_identities::PeerIdentities;
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// A caller as configured.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct CallerSettings {
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.
     pub(crate) token: Option<Secret>,
+    /// Handed-out keys that were issued before this time are rejected.
+    pub(crate) credentials_not_before: Option<Timestamp>,
     /// The identities that belong to a connection of the caller.
     pub(crate) peer: PeerIdentities,
     /// `true` if requests without an identity are of this caller. At most one caller is open.

@@ -69,7 +69,17 @@ impl TestRequest {
         self.signed_with(form, NOW, KEY_ID, SECRET)
     }
 
-    pub(super) fn signed_with(mut self, form: SignedForm, at: Timestamp, id: &str, secret: &str) -> Self {
+    pub(super) fn signed_with(self, form: SignedForm, at: Timestamp, id: &str, secret: &str) -> Self {
+        let secret = &Secret::from(secret);
+        self.signed_as(form, at, SigningIdentity { id, secret, token: None })
+    }
+
+    pub(super) fn signed_as(
+        mut self,
+        form: SignedForm,
+        at: Timestamp,
+        identity: SigningIdentity<'_>,
+    ) -> Self {
         let time = SigningTime::new(at);
         let region = Region::parse("cn-hangzhou").expect("a region");
         let scheme = match form {
@@ -78,8 +88,7 @@ impl TestRequest {
                 SigningScheme::V4 { day: time.day(), region: &region }
             }
         };
-        let secret = &Secret::from(secret);
-        let key = SigningKey::new(SigningIdentity { id, secret, token: None }, scheme).expect("a key");
+        let key = SigningKey::new(identity, scheme).expect("a key");
         if form.is_url() {
             self.query = key.presign(&self.signable(), &time, URL_LIFETIME).expect("a URL");
         } else {

@@ -28,6 +28,8 @@ pub(super) fn error(result: Result<String, IdentityError>) -> &'static str {
         Err(IdentityError::WithdrawnCertificate) => "withdrawn certificate",
         Err(IdentityError::UnknownKey { .. }) => "unknown",
         Err(IdentityError::UnexpectedToken { .. }) => "token",
+        Err(IdentityError::TokenExpired { .. }) => "token expired",
+        Err(IdentityError::TokenTooOld) => "token too old",
         Err(IdentityError::UnsignedParameter(_)) => "unsigned parameter",
         Err(IdentityError::Mismatch(_)) => "mismatch",
         Err(IdentityError::UrlParameter(_)) => "url parameter",

@@ -121,9 +121,10 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
     for listen in &config.listen {
         let kinds: Vec<&str> = listen.identify.names().collect();
         lines.push(format!(
-            "listen     {}{}{}",
+            "listen     {}{}{}{}",
             listen.address,
             if listen.tls.is_some() { " TLS" } else { "" },
+            if listen.content.is_credentials() { " serve credentials" } else { "" },
             if kinds.is_empty() { String::new() } else { format!(" identify {}", kinds.join(", ")) }
         ));
     }

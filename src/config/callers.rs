@@ -1,6 +1,6 @@
 //! `[[caller]]` and `revoked`: the known clients, their access keys and their rights.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,10 +15,11 @@ use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_real_key_id};
+use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_handed_out, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// The callers of the file.
 pub(super) struct CallerSections {
@@ -28,6 +29,8 @@ pub(super) struct CallerSections {
     pub(super) clients: ServedClients,
     /// The names of all callers, including revoked ones.
     pub(super) names: Vec<String>,
+    /// The revoked ids of handed-out keys.
+    pub(super) revoked_handed_out: HashSet<String>,
     /// The ids of all keys, including revoked ones.
     key_ids: Vec<SpannedValue<String>>,
 }
@@ -64,6 +67,7 @@ pub(super) fn read(
             callers: Vec::new(),
             clients: ServedClients::All,
             names: Vec::new(),
+            revoked_handed_out: HashSet::new(),
             key_ids: Vec::new(),
         };
     }
@@ -103,7 +107,8 @@ pub(super) fn read(
         (false, false) => ServedClients::CallersOnly,
     };
     let names = reader.names.into_keys().collect();
-    CallerSections { callers, clients, names, key_ids: reader.key_ids }
+    let revoked_handed_out = reader.revoked.handed_out();
+    CallerSections { callers, clients, names, revoked_handed_out, key_ids: reader.key_ids }
 }
 
 impl CallerSections {
@@ -208,7 +213,19 @@ impl CallerReader<'_> {
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
         let presign_max = presign_max.map(|given| given.value);
-        let settings = CallerSettings { name, access, limits, presign_max, keys, token, peer, is_open };
+        let credentials_not_before = section.parsed("credentials_not_before", time, report);
+        let credentials_not_before = credentials_not_before.map(|given| given.value);
+        let settings = CallerSettings {
+            name,
+            access,
+            limits,
+            presign_max,
+            keys,
+            token,
+            credentials_not_before,
+            peer,
+            is_open,
+        };
         DescribedCaller { settings, is_revoked }
     }
 
@@ -329,7 +346,9 @@ struct RevokedEntries {
 impl RevokedEntries {
     fn read(root: &ConfigSection<'_>, report: &mut ConfigReport) -> Self {
         let entries = root.texts("revoked", report);
-        let matched = entries.iter().map(|entry| (entry.value.clone(), false)).collect();
+        // The ids of handed-out keys are not in the file.
+        let matched =
+            entries.iter().map(|entry| (entry.value.clone(), is_handed_out(&entry.value))).collect();
         Self { entries, matched }
     }
 
@@ -338,6 +357,12 @@ impl RevokedEntries {
         let Some(is_matched) = self.matched.get_mut(text) else { return false };
         *is_matched = true;
         true
+    }
+
+    /// Returns the entries that are ids of handed-out keys.
+    fn handed_out(&self) -> HashSet<String> {
+        let entries = self.entries.iter().map(|entry| &entry.value);
+        entries.filter(|entry| is_handed_out(entry)).cloned().collect()
     }
 
     /// Reports a warning for each entry without a match.
@@ -372,7 +397,15 @@ fn key_id(text: &str) -> Result<String, ConfigErrorKind> {
     if is_real_key_id(text) {
         return Err(ConfigErrorKind::RealKeyId);
     }
+    // guard: static-id-is-not-handed-out
+    if is_handed_out(text) {
+        return Err(ConfigErrorKind::HandedOutKeyId);
+    }
     if is_identifier(text, ID_MAX) { Ok(text.to_owned()) } else { Err(ConfigErrorKind::CallerKeyId) }
+}
+
+fn time(text: &str) -> Result<Timestamp, ConfigErrorKind> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| ConfigErrorKind::NotBefore(text.to_owned()))
 }
 
 fn is_identifier(text: &str, max: usize) -> bool {

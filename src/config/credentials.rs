@@ -169,10 +169,15 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
+        self.of(&given, report)
+    }
+
+    /// Reads the secret that a value refers to. A value that is the secret itself causes a warning.
+    pub(super) fn of(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
             report.warn(&given.at, &ConfigWarning::Inline);
         }
-        self.resolve(&given, report)
+        self.resolve(given, report)
     }
 
     /// Reads a secret that must not be in the file itself.

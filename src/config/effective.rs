@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
@@ -224,12 +225,9 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, settings
 
 /// Returns the sources of a value. The words of a command, for example, are not references.
 fn references(name: &str, value: &DeValue<'_>) -> Vec<ValueReference> {
-    if let DeValue::Array(items) = value
-        && name == MASTER
-    {
-        return items.iter().flat_map(|item| references(name, item.get_ref())).collect();
-    }
-    value.as_str().and_then(ValueReference::parse).into_iter().collect()
+    let items = value.as_array().filter(|_| name == MASTER).map(|items| items.iter().map(Spanned::get_ref));
+    let texts = value.as_str().into_iter().chain(items.into_iter().flatten().filter_map(DeValue::as_str));
+    texts.filter_map(ValueReference::parse).collect()
 }
 
 fn shown(name: &str, value: &DeValue<'_>) -> String {

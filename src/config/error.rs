@@ -84,6 +84,16 @@ pub(super) enum ConfigErrorKind {
         "invalid origin; write it as browsers send it: scheme://host or scheme://host:port, such as https://app.example.com"
     )]
     WebOrigin,
+    #[error("needs trusted_proxies: the addresses or networks of the load balancers that connect here")]
+    NoTrustedProxies,
+    #[error(
+        "the peers of a Unix socket have no address to trust; use a TCP address, or remove proxy_protocol"
+    )]
+    UnixProxyProtocol,
+    #[error(
+        "invalid network {0:?}; write an address, or ADDRESS/BITS with zeros after the prefix, such as 10.0.0.0/8"
+    )]
+    Network(String),
     #[error("identity kind {0:?} is not supported by this build; remove it")]
     LaterIdentity(String),
     #[error("{0:?} is listed twice; remove one of them")]
@@ -118,6 +128,8 @@ pub(super) enum ConfigErrorKind {
     SameKey,
     #[error("invalid id; use 1 to 128 letters, digits, -, _ and .")]
     CallerKeyId,
+    #[error("the id begins like one that is handed out (HO.); use an id such as \"team-a-1\"")]
+    HandedOutKeyId,
     #[error("another caller already has a key with this id ({0}); change one of them")]
     KeyIdInUse(String),
     #[error(
@@ -180,6 +192,31 @@ pub(super) enum ConfigErrorKind {
     CertificateUri(String),
     #[error(transparent)]
     CertificateSubject(#[from] InvalidSubject),
+
+    #[error("invalid time {0:?}; write it as 2026-11-30T00:00:00Z")]
+    NotBefore(String),
+
+    // Keys that are handed out.
+    #[error(
+        "the master has fewer than 32 bytes; use a random one, such as the output of openssl rand -hex 32"
+    )]
+    HandOutMaster,
+    #[error("there are {0} masters, and the maximum is two, for a rotation; remove the old ones")]
+    HandOutMasters(usize),
+    #[error("{0:?} is out of range; must be from 1m to 12h")]
+    HandOutLifetime(String),
+    #[error("a key cannot serve to obtain other keys; remove \"key\" from identify")]
+    KeysForKeys,
+    #[error(
+        "there is no master to make keys with; set master in [hand_out], or credentials to pass on the keys of another proxy"
+    )]
+    NoHandOut,
+    #[error("there are no callers to hand out keys to; add a [[caller]]")]
+    NoHolders,
+    #[error(
+        "keys would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
+    )]
+    PlainKeys(std::net::SocketAddr),
 
     // Upstreams.
     #[error(

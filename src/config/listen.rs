@@ -9,7 +9,9 @@ use super::callers::ServedClients;
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
+use super::hand_out::HandOutSection;
 use super::origin::{SpannedValue, ValueOrigin};
+use super::proxy_protocol;
 use super::section::{ConfigSection, parsed};
 use super::settings::{ADMIN, LISTEN, TLS};
 use crate::address::{Endpoint, Host, Port};
@@ -28,6 +30,7 @@ pub(super) struct ListenSections {
 pub(super) fn read(
     root: &ConfigSection<'_>,
     clients: ServedClients,
+    hand_out: &HandOutSection,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
 ) -> ListenSections {
@@ -53,6 +56,7 @@ pub(super) fn read(
         let unsafe_open = section.is_true("unsafe_open", report);
         let address = address(section, unsafe_open, clients, report);
         let identify = identify(section, clients, report);
+        let content = hand_out.content(section, identify, clients, report);
         let policy = policy(section, report);
         let domains = section.texts("domains", report);
         let domains = domains.iter().filter_map(|given| parsed(given, domain, report));
@@ -62,6 +66,8 @@ pub(super) fn read(
         if identify.certificate && tls.as_ref().is_none_or(|tls| tls.client_ca_file.is_none()) {
             report.error(&section.at("identify"), ConfigErrorKind::NoClientCa);
         }
+        let trusted_proxies =
+            proxy_protocol::trusted_proxies(section, address.as_ref().map(|given| &given.value), report);
         let Some(address) = address else { continue };
         if identify.uid && address.value.socket().is_some() {
             report.error(&section.at("identify"), ConfigErrorKind::UidBeyondUnix);
@@ -70,10 +76,13 @@ pub(super) fn read(
         if let Some(socket) = address.value.socket()
             && !is_loopback(socket)
             && tls.is_none()
-            && identify.token
             && !unsafe_plain
         {
-            report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
+            if identify.token {
+                report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
+            } else if content.is_credentials() {
+                report.error(&address.at, ConfigErrorKind::PlainKeys(socket));
+            }
         }
         listeners.push(ListenSettings {
             address: address.value,
@@ -81,9 +90,11 @@ pub(super) fn read(
             unsafe_open,
             unsafe_plain,
             identify,
+            content,
             domains,
             policy,
             tls,
+            trusted_proxies,
         });
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));

@@ -15,12 +15,14 @@ pub(crate) mod effective;
 mod env;
 mod error;
 mod flag_setting;
+mod hand_out;
 mod layer;
 mod lines;
 mod listen;
 mod origin;
 mod ossutil_routes;
 mod provider_settings;
+mod proxy_protocol;
 mod roles;
 mod route;
 mod schema;
@@ -66,7 +68,7 @@ use self::source_names::DescribedSource;
 use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{CallerLimits, CallerSettings};
+use crate::caller::{CallerLimits, CallerSettings, KeyHandOut};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
@@ -81,6 +83,8 @@ pub struct ProxyConfig {
     /// The callers, without revoked callers and keys; `None` if the file has no callers, so that
     /// every client is served.
     pub(crate) callers: Option<Vec<CallerSettings>>,
+    /// The masters of keys that are handed out.
+    pub(crate) hand_out: Option<Arc<KeyHandOut>>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -252,13 +256,16 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(env, modes);
     let caller_sections = callers::read(root, &secrets, report);
-    let ListenSections { listen, admin } = listen::read(root, caller_sections.clients, &secrets, report);
+    let hand_out = hand_out::read(root, &caller_sections, &secrets, report);
+    let ListenSections { listen, admin } =
+        listen::read(root, caller_sections.clients, &hand_out, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
     let described = credentials::read(root, &secrets, report);
     caller_sections.check_ids(&described, report);
+    hand_out.check_source(&described, report);
     let context = ValidationContext {
         listeners: &listen,
         caller_names: &caller_sections.names,
@@ -296,6 +303,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     Some(ProxyConfig {
         listen,
         callers: (caller_sections.clients != ServedClients::All).then_some(caller_sections.callers),
+        hand_out: hand_out.keys.map(Arc::new),
         admin,
         routing_table,
         upstreams,

@@ -21,6 +21,7 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         section("listen", ValueKind::TableList(&LISTEN)),
         section("caller", ValueKind::TableList(&CALLER)),
         section("sealing", ValueKind::Table(&SEALING)),
+        section("hand_out", ValueKind::Table(&HAND_OUT)),
         section("admin", ValueKind::Table(&ADMIN)),
         section("upstream", ValueKind::Table(&UPSTREAM)),
         section("route", ValueKind::TableList(&ROUTE)),
@@ -42,6 +43,11 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "`HOST:PORT`, `unix:PATH`, or `systemd:NAME` for the sockets with `FileDescriptorName=NAME`",
         )
         .with_flag(FlagSetting::Listen),
+        SettingSpec::text(
+            "serve",
+            "objects",
+            "`\"objects\"`, or `\"credentials\"` for a listener that serves access keys to callers, and no objects",
+        ),
         SettingSpec::new(
             "tls",
             ValueKind::Table(&TLS),
@@ -58,6 +64,15 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "cross_site_reads",
             false,
             "let images, scripts and links of any site load objects (GET and HEAD without an `Origin`). The Host must be in `domains`, in `match.host` of a route, or a configured endpoint. IP addresses, `localhost` and OSS endpoint names are excluded",
+        ),
+        SettingSpec::boolean(
+            "proxy_protocol",
+            false,
+            "each connection begins with a PROXY protocol header (version 1 or 2), in which a load balancer names its client. Not for Unix sockets",
+        ),
+        SettingSpec::list(
+            "trusted_proxies",
+            "addresses and networks of these load balancers, such as `\"10.0.0.0/8\"`. Required with `proxy_protocol`; connections of others are closed",
         ),
         SettingSpec::boolean(
             "read_only",
@@ -83,7 +98,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         SettingSpec::boolean(
             "unsafe_plain",
             false,
-            "accept tokens on a non-loopback address without TLS, where others can read them",
+            "accept tokens and hand out keys on a non-loopback address without TLS, where others can read them",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -159,6 +174,11 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "user",
             "none",
             "its user there, by the name that the system has for it when the configuration is loaded",
+        ),
+        SettingSpec::optional_text(
+            "credentials_not_before",
+            "none",
+            "keys that were handed out to it before this time are rejected; `2026-11-30T00:00:00Z`",
         ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(
@@ -246,6 +266,23 @@ pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
             ValueKind::Size,
             DefaultValue::Described("no limit"),
             "bytes of response bodies per second, likewise",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const HAND_OUT: SectionSchema = SectionSchema {
+    name: "[hand_out]",
+    groups: &[&[
+        SettingSpec::list(
+            "master",
+            "one or two masters, by reference, with at least 32 random characters: the first makes keys, and both verify them",
+        ),
+        SettingSpec::duration("lifetime", "1h", "the lifetime of keys, from `1m` to `12h`"),
+        SettingSpec::optional_text(
+            "credentials",
+            "none",
+            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -481,6 +518,7 @@ const SECTIONS: &[&SectionSchema] = &[
     &SEALING,
     &CALLER_LIMITS,
     &CALLER_CERTIFICATE,
+    &HAND_OUT,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

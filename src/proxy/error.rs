@@ -7,10 +7,11 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::caller_limiter::CallerLimitError;
 use super::headers::PROXY_ERROR;
+use super::key_error::KeyRequestError;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
-use crate::caller::{IdentityError, MalformedKind};
+use crate::caller::{HandOutError, IdentityError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
@@ -59,6 +60,9 @@ pub(crate) enum ProxyError {
     /// The request exceeds a limit of its caller.
     #[error(transparent)]
     CallerLimit(#[from] CallerLimitError),
+    /// The request for access keys is rejected.
+    #[error(transparent)]
+    Keys(#[from] KeyRequestError),
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
@@ -171,6 +175,7 @@ impl ProxyError {
             | Self::Unidentified(_)
             | Self::Denied(_)
             | Self::CallerLimit(_)
+            | Self::Keys(_)
             | Self::Credentials(_)
             | Self::SigningKey(_)
             | Self::Unsendable
@@ -236,6 +241,7 @@ impl ProxyError {
                 DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
             Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
+            Self::Keys(why) => Parts::without_keys(why),
             Self::Credentials(_) | Self::SigningKey(_) => {
                 Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }
@@ -263,6 +269,8 @@ impl ErrorResponseParts {
             IdentityError::UnknownKey { .. } | IdentityError::UnexpectedToken { .. } => {
                 Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId")
             }
+            IdentityError::TokenExpired { .. } => Self(FORBIDDEN, Code::Expired, "SecurityTokenExpired"),
+            IdentityError::TokenTooOld => Self(FORBIDDEN, Code::Expired, "InvalidSecurityToken"),
             IdentityError::Mismatch(_) | IdentityError::UnsignedParameter(_) => {
                 Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch")
             }
@@ -282,6 +290,27 @@ impl ErrorResponseParts {
                 }
                 MalformedKind::Denied => Self(FORBIDDEN, Code::MalformedSignature, "AccessDenied"),
             },
+        }
+    }
+
+    /// Returns the parts for a client that gets no access key.
+    fn without_keys(why: &KeyRequestError) -> Self {
+        use RejectionCode as Code;
+        match why {
+            KeyRequestError::ForeignHost => {
+                Self(StatusCode::MISDIRECTED_REQUEST, Code::UnknownHost, "MisdirectedRequest")
+            }
+            KeyRequestError::ForeignPage => Self(StatusCode::FORBIDDEN, Code::Browser, "AccessDenied"),
+            KeyRequestError::Path => Self(StatusCode::NOT_FOUND, Code::UnknownPath, "NoSuchKey"),
+            KeyRequestError::Method => Self(StatusCode::METHOD_NOT_ALLOWED, Code::Method, "MethodNotAllowed"),
+            KeyRequestError::NotMade(HandOutError::Ended) => {
+                Self(StatusCode::FORBIDDEN, Code::Expired, "AccessDenied")
+            }
+            KeyRequestError::Withdrawn
+            | KeyRequestError::NotHandedOut
+            | KeyRequestError::NotMade(HandOutError::Sealing(_)) => {
+                Self(StatusCode::SERVICE_UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
+            }
         }
     }
 

@@ -7,6 +7,9 @@ mod dry_run;
 mod endpoint_cache;
 mod error;
 mod headers;
+mod key_document;
+mod key_error;
+mod key_page;
 mod limited_cache;
 mod page_isolation;
 mod plain_error;
@@ -56,32 +59,49 @@ pub(crate) async fn handle(
     in_flight: Rc<()>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let mut access = AccessLogEvent::begin(core.logged(), core.meter(), Rc::clone(&in_flight));
+    access.client = listener.client;
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
-    let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
-    let isolation = inbound.isolation;
-    let mut response = match forwarded {
-        Ok(response) => response.respond(core.transport().stall(), access),
-        Err(refusal) => {
-            if let ProxyError::Unidentified(why) = &refusal {
-                rejected_identity::warn_of_real_key(&core, why);
-            }
-            core.counters().refusal(RejectedRequest {
-                at: core.clock().now(),
-                id: access.id,
-                code: refusal.code(),
-                operation: access.operation.map(Operation::name),
-            });
-            // guard: rejection-is-response
-            inbound.refuse(&refusal, access)
+    let mut response = if listener.rules.content.is_credentials() {
+        match Box::pin(key_page::answer(&core, &listener, &mut inbound, &mut access)).await {
+            Ok(document) => inbound.answer(document.respond(access)),
+            Err(refusal) => refuse(&core, inbound, &refusal, access),
         }
+    } else {
+        let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
+        let isolation = inbound.isolation;
+        let mut response = match forwarded {
+            Ok(response) => response.respond(core.transport().stall(), access),
+            Err(refusal) => refuse(&core, inbound, &refusal, access),
+        };
+        isolation.apply(response.headers_mut());
+        response
     };
-    isolation.apply(response.headers_mut());
     if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     Ok(response)
+}
+
+/// Counts a rejection, and builds its response.
+fn refuse(
+    core: &WorkerCore,
+    inbound: InboundRequest,
+    refusal: &ProxyError,
+    access: AccessLogEvent,
+) -> Response<ResponseBody> {
+    if let ProxyError::Unidentified(why) = refusal {
+        rejected_identity::warn_of_real_key(core, why);
+    }
+    core.counters().refusal(RejectedRequest {
+        at: core.clock().now(),
+        id: access.id,
+        code: refusal.code(),
+        operation: access.operation.map(Operation::name),
+    });
+    // guard: rejection-is-response
+    inbound.refuse(refusal, access)
 }
 
 /// Signs and sends a request, unless too many are in flight, and waits for the response head.

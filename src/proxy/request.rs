@@ -182,12 +182,13 @@ impl InboundRequest {
         std::mem::take(&mut self.headers)
     }
 
-    /// Resolves the target of the request, after checking its limits and its framing.
-    pub(super) fn locate(
-        &mut self,
-        listener: &AcceptingListener,
-        state: &ProxyState,
-    ) -> Result<LocatedObject, ProxyError> {
+    /// Returns the target.
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Checks the limits of the head, and converts it to the form of HTTP/1.1.
+    pub(super) fn check_head(&mut self, state: &ProxyState) -> Result<(), ProxyError> {
         if self.headers.len() > HEADER_LINES_MAX {
             return Err(ProxyError::TooManyHeaders(HEADER_LINES_MAX));
         }
@@ -198,6 +199,16 @@ impl InboundRequest {
         if self.ends == EofSemantics::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
+        Ok(())
+    }
+
+    /// Resolves the target of the request, after checking its limits and its framing.
+    pub(super) fn locate(
+        &mut self,
+        listener: &AcceptingListener,
+        state: &ProxyState,
+    ) -> Result<LocatedObject, ProxyError> {
+        self.check_head(state)?;
         // Only plain chunks can be forwarded; hyper accepts other codings.
         // guard: other-codings
         if self.announced.coding == HeaderCheck::Otherwise {
@@ -277,7 +288,13 @@ impl InboundRequest {
     /// the connection can be reused. After a larger body or `Expect` the connection is closed:
     /// after `Expect` the client may or may not send the body.
     pub(super) fn refuse(self, refusal: &ProxyError, access: AccessLogEvent) -> Response<ResponseBody> {
-        let mut response = refusal.response(&self.method, access);
+        let response = refusal.response(&self.method, access);
+        self.answer(response)
+    }
+
+    /// Returns a response without reading the body as a request of its own: a small body is drained,
+    /// and after any other the connection is closed.
+    pub(super) fn answer(self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
         let done = match (self.body, self.framing) {
             (None, RequestFraming::Absent | RequestFraming::Length(0)) => true,
             (None, RequestFraming::Length(_) | RequestFraming::Chunked) => false,

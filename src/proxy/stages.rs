@@ -20,7 +20,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext, IdentityKinds};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityKinds};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -125,14 +125,8 @@ impl LocatedRequest {
             query: &mut object.query,
             headers: &mut self.headers,
         };
-        let context = IdentityContext {
-            directory: &core.state().callers.directory,
-            kinds: listener.rules.identify,
-            peer: &listener.peer,
-            product: region.map_or(SigningProduct::Oss, Region::product),
-            keys: core.caller_keys(),
-            now,
-        };
+        let product = region.map_or(SigningProduct::Oss, Region::product);
+        let context = core.identity_context(listener, product, now);
         let caller = match caller::identify(request, context) {
             Ok(caller) => caller,
             Err(error) => {

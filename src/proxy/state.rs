@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,9 +12,11 @@ use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::caller::{
-    Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityKinds,
+    Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityContext,
+    IdentityKinds, KeyHandOut, ListenerContent,
 };
 use crate::credentials::{CredentialServices, CredentialSource};
+use crate::oss::SigningProduct;
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
 use crate::telemetry::{AccessLogging, CallerMetrics, MetricsHandle, ProcessCounters};
@@ -29,6 +31,8 @@ pub struct ProxyState {
     pub(crate) upstreams: Vec<UpstreamSigning>,
     /// The callers.
     pub(crate) callers: ServedCallers,
+    /// The credential sources whose keys listeners pass on, by name.
+    pub(crate) passed_on: HashMap<String, Arc<CredentialSource>>,
     /// The access log setting: whether each request is logged.
     pub(crate) access_log: AccessLogging,
     /// The request limits.
@@ -79,6 +83,8 @@ pub(crate) struct ListenerRules {
     pub(crate) domains: Vec<String>,
     /// The kinds of identity that the listener accepts.
     pub(crate) identify: IdentityKinds,
+    /// What the listener serves.
+    pub(crate) content: ListenerContent,
     /// The access policy.
     pub(crate) policy: AccessPolicy,
     /// `true` if the listener uses TLS.
@@ -97,6 +103,8 @@ pub(crate) struct AcceptingListener {
     pub(crate) address: Option<SocketAddr>,
     /// The peer of the connection.
     pub(crate) peer: Rc<ConnectionPeer>,
+    /// The address of the client, if it has one. It may come from a load balancer.
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.
@@ -140,10 +148,11 @@ impl ServedCallers {
     pub(crate) fn new(
         callers: Option<&[CallerSettings]>,
         default: CallerLimits,
+        hand_out: Option<Arc<KeyHandOut>>,
         counters: &ProcessCounters,
         previous: Option<&Self>,
     ) -> Self {
-        let directory = CallerDirectory::new(callers);
+        let directory = CallerDirectory::new(callers).handing_out(hand_out);
         let names: Vec<&Arc<str>> = directory.callers().iter().map(|caller| &caller.name).collect();
         let metrics = counters.configured_callers(&names);
         let previous = previous.into_iter().flat_map(|previous| previous.limiters.iter().flatten());
@@ -211,7 +220,7 @@ impl WorkerCore {
         }
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
@@ -274,8 +283,21 @@ impl WorkerCore {
         &self.keys
     }
 
-    pub(super) fn caller_keys(&self) -> &DerivedKeys {
-        &self.caller_keys
+    /// Returns the context in which a client of a listener is identified.
+    pub(super) fn identity_context<'a>(
+        &'a self,
+        listener: &'a AcceptingListener,
+        product: SigningProduct,
+        now: Timestamp,
+    ) -> IdentityContext<'a> {
+        IdentityContext {
+            directory: &self.state.callers.directory,
+            kinds: listener.rules.identify,
+            peer: &listener.peer,
+            product,
+            keys: &self.caller_keys,
+            now,
+        }
     }
 
     pub(super) fn endpoint_cache(&self) -> &EndpointCache {

@@ -20,6 +20,10 @@ pub(crate) enum SealingPurpose {
     CallerSecret,
     /// The bearer token of a caller in the configuration.
     CallerToken,
+    /// The security token of a key that was handed out.
+    HandedOutToken,
+    /// The secret of a key that was handed out.
+    HandedOutSecret,
 }
 
 impl MasterKey {
@@ -57,6 +61,8 @@ impl SealingPurpose {
         match self {
             Self::CallerSecret => "secret of a caller",
             Self::CallerToken => "token of a caller",
+            Self::HandedOutToken => "security token of a handed-out key",
+            Self::HandedOutSecret => "secret of a handed-out key",
         }
     }
 }

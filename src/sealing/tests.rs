@@ -139,15 +139,15 @@ fn a_short_master_is_rejected() {
 
 #[test]
 fn each_purpose_and_context_has_a_key_of_its_own() {
-    use SealingPurpose::{CallerSecret, CallerToken};
+    use SealingPurpose::{CallerSecret, CallerToken, HandedOutSecret, HandedOutToken};
     let master = master(MASTER);
     let contexts: [&[&str]; 5] = [&[], &[""], &["a"], &["a", "b"], &["ab"]];
-    let all =
-        [CallerSecret, CallerToken].map(|purpose| contexts.map(|context| *master.derive(purpose, context)));
+    let all = [CallerSecret, CallerToken, HandedOutToken, HandedOutSecret]
+        .map(|purpose| contexts.map(|context| *master.derive(purpose, context)));
     let mut all = all.concat();
     all.sort_unstable();
     all.dedup();
-    assert_eq!(all.len(), 10);
+    assert_eq!(all.len(), 20);
 }
 
 proptest! {

@@ -58,6 +58,11 @@ impl VerifiedPeer {
         self.last()
     }
 
+    /// Returns whether a new connection with the certificate of this peer would be accepted.
+    pub(super) fn meets(&self, requirements: &Arc<ClientTlsPolicy>) -> bool {
+        self.judge(requirements).certificate.as_ref().is_some_and(|certificate| certificate.is_trusted)
+    }
+
     /// Returns the peer as it was last judged.
     pub(super) fn last(&self) -> Rc<ConnectionPeer> {
         Rc::clone(&self.peer.borrow())
@@ -140,6 +145,7 @@ mod tests {
         ] {
             assert_eq!(is_trusted(&peer.judge(requirements)), expected, "{requirements:?}");
             assert_eq!(is_trusted(&peer.last()), expected);
+            assert_eq!(peer.meets(requirements), expected);
         }
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::access_log::RequestId;
 use super::caller_metrics::{CallerMetrics, CallerMetricsMap, CallerSnapshot};
 use super::metrics::{MetricsHandle, MetricsSnapshot, WorkerMetrics};
+use super::proxy_rejections::ProxyRejections;
 use super::rejection_code::RejectionCode;
 use super::warning_limit::WarningLimit;
 use crate::time::Timestamp;
@@ -26,6 +27,8 @@ pub struct ProcessCounters {
     reloads: Mutex<ReloadStatus>,
     worker_metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
     callers: CallerMetricsMap,
+    /// The connections that were closed because of the PROXY protocol.
+    pub(crate) proxy_rejections: ProxyRejections,
     /// The limit on warnings of real access keys at clients.
     pub(crate) real_key_warnings: WarningLimit,
 }

@@ -27,6 +27,7 @@ pub(crate) enum RejectionCode {
     S3Body,
     TooLarge,
     UnknownHost,
+    UnknownPath,
     UpstreamInvalid,
     UpstreamLoop,
     UpstreamReset,
@@ -61,6 +62,7 @@ impl RejectionCode {
             Self::S3Body => "s3-body",
             Self::TooLarge => "too-large",
             Self::UnknownHost => "unknown-host",
+            Self::UnknownPath => "unknown-path",
             Self::UpstreamInvalid => "upstream-invalid",
             Self::UpstreamLoop => "upstream-loop",
             Self::UpstreamReset => "upstream-reset",
@@ -100,7 +102,8 @@ impl RejectionCode {
             | Self::Preflight
             | Self::S3Body
             | Self::TooLarge
-            | Self::UnknownHost => None,
+            | Self::UnknownHost
+            | Self::UnknownPath => None,
         }
     }
 }

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("address", &["oss"]),
     ("sign", WORDS),
     ("sealing", &["secret"]),
-    ("caller", &["oss", "time", "secret", "sign"]),
+    ("caller", &["oss", "time", "secret", "sign", "sealing"]),
     ("policy", &["oss", "caller"]),
     ("transport", &[]),
     ("credentials", &["oss", "time", "secret", "histogram", "transport", "offload"]),
@@ -42,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "sealing",
             "oss",
             "time",
             "secret",

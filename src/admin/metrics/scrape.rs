@@ -27,6 +27,8 @@ pub(super) struct MetricsScrape {
     refusals: BTreeMap<RejectionCode, u64>,
     reloads: ReloadStatus,
     connections: ClientConnectionCounts,
+    /// The connections closed because of the PROXY protocol, by reason.
+    proxy_rejections: [(&'static str, u64); 2],
     total: MetricsSnapshot,
     callers: Vec<CallerSnapshot>,
     upstream: Vec<PoolStatsSnapshot>,
@@ -55,6 +57,7 @@ impl MetricsScrape {
             refusals: counters.refusals(),
             reloads: counters.reloads(),
             connections: counters.connections(),
+            proxy_rejections: counters.proxy_rejections.counts(),
             total: counters.total(),
             callers: counters.callers(),
             upstream: process.upstream(),
@@ -94,6 +97,9 @@ impl MetricsScrape {
         counter(out, "client_connections_opened", "Client connections accepted", vec![(Vec::new(), opened)])?;
         let open = vec![(Vec::new(), signed(opened - closed))];
         gauge(out, "client_connections", "Client connections open", open)?;
+        let rejections = self.proxy_rejections.map(|(reason, count)| (vec![("reason", reason)], count));
+        let help = "Connections closed because of the PROXY protocol: untrusted peers, and invalid headers";
+        counter(out, "proxy_protocol_rejected", help, rejections.into())?;
         let expiry = |certificate: &'_ ListenerCertificate| certificate.expires.unix_s();
         let certificates = self.certificates.iter();
         let expiries = certificates.map(|one| (vec![("listener", one.listener.as_str())], expiry(one)));

@@ -132,6 +132,7 @@ impl ReadyConfig {
         let rules = ListenerRules {
             domains: listen.domains.clone(),
             identify: listen.identify,
+            content: listen.content.clone(),
             policy: listen.policy.clone(),
             tls: listen.tls.is_some(),
             unnamed: matches!(listen.address, ListenAddress::Unix(_)),
@@ -149,7 +150,8 @@ impl ReadyConfig {
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
         let address = listen.address.socket().map(connected_to);
         let peer = own_peer(&rules);
-        let listener = AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer) };
+        let listener =
+            AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client: None };
         Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
     }
 }
@@ -206,6 +208,7 @@ fn own_peer(rules: &ListenerRules) -> ConnectionPeer {
 /// Returns the listener with the address or one of the domains in the URL. Otherwise returns the
 /// first listener with the scheme of the URL, or else the first.
 fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettings> {
+    let all = || all.iter().filter(|listen| !listen.content.is_credentials());
     let named = uri.authority().map(Authority::as_str);
     let is_named = |listen: &&ListenSettings| {
         listen.address.socket().is_some_and(|address| named == Some(&address.to_string()))
@@ -217,9 +220,9 @@ fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettin
         front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
     };
     let has_domain = |listen: &&ListenSettings| listen.domains.iter().any(is_below) && speaks(listen);
-    let by_name = || all.iter().find(is_named).or_else(|| all.iter().find(has_domain));
-    let by_url = named.and_then(|_| by_name().or_else(|| all.iter().find(speaks)));
-    by_url.or_else(|| all.first())
+    let by_name = || all().find(is_named).or_else(|| all().find(has_domain));
+    let by_url = named.and_then(|_| by_name().or_else(|| all().find(speaks)));
+    by_url.or_else(|| all().next())
 }
 
 /// Returns whether a client with this URL connects to the listener: by its path, or by its port at

@@ -174,6 +174,7 @@ fn what_the_example_only_shows_is_understood_too() {
             ("LOGS_ACCESS_KEY_ID", "STS.x"),
             ("TEAM_A_SECRET", "0123456789abcdef0123456789abcdef01234567"),
             ("SEALING_MASTER", "the-master-of-32-bytes-for-tests"),
+            ("HAND_OUT_MASTER", "0123456789abcdef0123456789abcdef01234567"),
         ]
         .into(),
         files: [

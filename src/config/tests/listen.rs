@@ -183,3 +183,22 @@ fn the_admin_interface_is_on_loopback_or_off() {
     // An invalid address does not hide other errors.
     assert_eq!(mistakes(load("[admin]\naddress = \"x\"")).len(), 2);
 }
+
+#[test]
+fn a_listener_trusts_only_the_load_balancers_that_it_names() {
+    let listen = |lines: &str| format!("{UPSTREAM}[[listen]]\n{lines}\n");
+    let on = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]";
+    assert!(loaded(&listen(on)).listen[0].trusted_proxies.is_some());
+    assert!(loaded(&listen("proxy_protocol = false")).listen[0].trusted_proxies.is_none());
+    let needs = "needs trusted_proxies";
+    refused(&listen("proxy_protocol = true"), "proxy.toml:4: listen.proxy_protocol", needs);
+    for network in ["10.0.0.1/8", "10.0.0.0/33", "lb.example.com"] {
+        let lines = format!("proxy_protocol = true\ntrusted_proxies = [\"{network}\"]");
+        refused(&listen(&lines), "proxy.toml:5: listen.trusted_proxies", "invalid network");
+    }
+    let unix = format!("address = \"unix:/run/a.sock\"\n{on}");
+    refused(&listen(&unix), "proxy.toml:5: listen.proxy_protocol", "the peers of a Unix socket");
+    // The address of a client opens no listener to other machines.
+    let open = format!("address = \"10.0.0.5:80\"\n{on}");
+    refused(&listen(&open), "proxy.toml:4: listen.address", "unsafe_open");
+}

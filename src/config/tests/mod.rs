@@ -8,6 +8,7 @@ mod endpoints;
 mod example;
 mod facts;
 mod file;
+mod hand_out;
 mod layers;
 mod listen;
 mod many;
