@@ -217,7 +217,7 @@ impl ClientRequest<'_> {
         if !is_preflight || !context.kinds.key {
             return None;
         }
-        claimed_caller::claimed_in_url(self.query, context.directory)
+        claimed_caller::claimed_in_url(self.query, context.directory, context.now)
     }
 }
 
