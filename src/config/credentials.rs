@@ -194,11 +194,15 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
-        self.of(&given, report)
+        self.given_secret(&given, report)
     }
 
     /// Reads the secret that a value refers to. A value that is the secret itself causes a warning.
-    pub(super) fn of(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
+    pub(super) fn given_secret(
+        &self,
+        given: &SpannedValue<String>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
             self.has_inline.set(true);
             if let SecretScope::Main = self.scope {
