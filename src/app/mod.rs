@@ -10,6 +10,7 @@ pub(crate) mod config_watcher;
 pub(crate) mod lifecycle;
 pub(crate) mod listeners;
 pub(crate) mod reload;
+mod signers;
 pub(crate) mod source_refresher;
 pub(crate) mod start_error;
 pub(crate) mod system_env;

@@ -60,6 +60,12 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "its bearer token, by reference or sealed: at least 27 random characters",
         ),
         SettingSpec::new(
+            "jwt",
+            ValueKind::Table(&CALLER_JWT),
+            DefaultValue::Described("none"),
+            "its JSON Web Tokens, such as those of Kubernetes service accounts; an inline table with the keys below",
+        ),
+        SettingSpec::new(
             "certificate",
             ValueKind::Table(&CALLER_CERTIFICATE),
             DefaultValue::Described("none"),
@@ -101,7 +107,44 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
         ),
     ]],
-    later: &["jwt"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_JWT: SectionSchema = SectionSchema {
+    name: "jwt of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text("issuer", "required", "the issuer, exactly as in the claim `iss`"),
+        SettingSpec::optional_text(
+            "audience",
+            "required",
+            "the audience that names this proxy: the claim `aud`, or one of its entries",
+        ),
+        SettingSpec::optional_text(
+            "subject",
+            "required",
+            "the subject, as in the claim `sub`; `*` matches any sequence of characters except `:`",
+        ),
+        SettingSpec::optional_text(
+            "jwks_file",
+            "`jwks_url`",
+            "the public keys of the issuer, a JWK set; watched for changes",
+        ),
+        SettingSpec::optional_text(
+            "jwks_url",
+            "`jwks_file`",
+            "the URL of these keys, `https://`, or `http://` on a loopback address; redirects are not followed",
+        ),
+        SettingSpec::optional_text(
+            "jwks_ca_file",
+            "the host's",
+            "CA certificates to trust for `jwks_url` instead of the host's; read for each fetch",
+        ),
+        SettingSpec::optional_text(
+            "jwks_token_file",
+            "none",
+            "a file whose content is sent to `jwks_url` as bearer token; read for each fetch",
+        ),
+    ]],
     ..SectionSchema::EMPTY
 };
 

@@ -13,12 +13,14 @@ use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::duration;
 use super::error::{ConfigErrorKind, ConfigWarning};
+use super::jwt::JwtReader;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_handed_out, is_real_key_id};
+use crate::caller::{CallerAccess, CallerKey, CallerSettings, JwtSettings, is_handed_out, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
+use crate::jwks::KeySetConfig;
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -35,6 +37,8 @@ pub(super) struct CallerSections {
     pub(super) revoked: RevokedEntries,
     /// The masters of sealed secrets.
     pub(super) masters: SealingMasters,
+    /// The keys of token issuers that are fetched.
+    pub(super) key_sets: Vec<KeySetConfig>,
     /// The ids of all keys, including revoked ones.
     key_ids: Vec<SpannedValue<String>>,
 }
@@ -83,6 +87,7 @@ pub(super) fn read(
             names: CallerNames::default(),
             revoked: RevokedEntries::default(),
             masters: SealingMasters::default(),
+            key_sets: Vec::new(),
             key_ids: Vec::new(),
         };
     }
@@ -91,7 +96,7 @@ pub(super) fn read(
     let has_files = root.has("callers_file") || root.has("callers_dir");
     let mut reader = CallerReader::new(secrets, &masters, &mut revoked);
     let SectionCallers { callers, count, has_open, has_revoked_open } = reader.callers(root, report);
-    let CallerReader { names, key_ids, .. } = reader;
+    let CallerReader { names, jwt, key_ids, .. } = reader;
     let clients = match (has_open, has_revoked_open) {
         // guard: callers-elsewhere
         _ if count == 0 && !has_files => ServedClients::All,
@@ -100,7 +105,8 @@ pub(super) fn read(
         (false, false) => ServedClients::CallersOnly,
     };
     let names = CallerNames { names: names.into_keys().collect(), has_files, are_incomplete: false };
-    CallerSections { callers, clients, names, revoked, masters, key_ids }
+    let key_sets = jwt.into_key_sets();
+    CallerSections { callers, clients, names, revoked, masters, key_sets, key_ids }
 }
 
 /// Reads the callers of another file. At most this access may be granted there, if there is a limit.
@@ -199,6 +205,7 @@ struct CallerReader<'a> {
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
     peers: CallerPeers<'a>,
+    jwt: JwtReader<'a>,
     key_ids: Vec<SpannedValue<String>>,
 }
 
@@ -226,6 +233,7 @@ impl<'a> CallerReader<'a> {
             id_owners: HashMap::new(),
             token_owners: HashMap::new(),
             peers: CallerPeers::new(secrets.env),
+            jwt: JwtReader::new(secrets),
             key_ids: Vec::new(),
         }
     }
@@ -276,7 +284,10 @@ impl<'a> CallerReader<'a> {
         // The token of a revoked caller may already be deleted.
         let token = if is_revoked { None } else { self.token(section, name.as_deref(), report) };
         let peer = self.peers.read(section, ReadCaller { index, is_revoked }, report);
-        let has_identity = !sections.is_empty() || token.is_some() || !peer.is_empty() || is_open;
+        // The keys of a revoked caller may already be deleted.
+        let jwt = if is_revoked { None } else { self.jwt(section, report) };
+        let has_identity =
+            !sections.is_empty() || section.has("token") || section.has("jwt") || !peer.is_empty() || is_open;
         // The identities of a revoked caller may already be deleted.
         if !has_identity && !is_revoked && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
@@ -318,6 +329,7 @@ impl<'a> CallerReader<'a> {
             presign_max,
             keys,
             token,
+            jwt,
             credentials_not_before,
             peer,
             is_open,
@@ -351,6 +363,16 @@ impl<'a> CallerReader<'a> {
             None => self.first_open = Some(given.at),
         }
         true
+    }
+
+    /// Reads the JSON Web Tokens of a caller. Those of a team could match the tokens of another.
+    fn jwt(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<JwtSettings> {
+        // guard: jwt-elsewhere
+        if self.file.is_some() && section.has("jwt") {
+            report.error(&section.at("jwt"), ConfigErrorKind::JwtElsewhere);
+            return None;
+        }
+        self.jwt.read(section, report)
     }
 
     /// Reads the token of a caller, and reports one that another caller has.

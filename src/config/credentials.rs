@@ -1,6 +1,7 @@
 //! `[credentials.NAME]`: credential sources and the secrets that they refer to.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -193,11 +194,15 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
-        self.of(&given, report)
+        self.given_secret(&given, report)
     }
 
     /// Reads the secret that a value refers to. A value that is the secret itself causes a warning.
-    pub(super) fn of(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
+    pub(super) fn given_secret(
+        &self,
+        given: &SpannedValue<String>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
             self.has_inline.set(true);
             if let SecretScope::Main = self.scope {
@@ -301,6 +306,15 @@ impl<'a> SecretResolver<'a> {
             (false, _) => {}
         }
         Ok(Secret::from(line))
+    }
+
+    /// Reads a file without secrets. Other users may read it.
+    pub(super) fn public_file(&self, path: &Path) -> io::Result<String> {
+        let file = self.env.read_secret(path)?;
+        let text = file.text.expose().to_owned();
+        let digest = ContentDigest::new(text.as_bytes());
+        self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });
+        Ok(text)
     }
 
     /// Returns the path of a credential that systemd provides to the unit.

@@ -97,7 +97,7 @@ fn master(
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
 ) -> Option<MasterKey> {
-    let master = MasterKey::new(&secrets.of(given, report)?).ok();
+    let master = MasterKey::new(&secrets.given_secret(given, report)?).ok();
     if master.is_none() {
         report.error(&given.at, ConfigErrorKind::HandOutMaster);
     }

@@ -25,6 +25,7 @@ mod error;
 mod fingerprint;
 mod flag_setting;
 mod hand_out;
+mod jwt;
 mod layer;
 mod lines;
 mod listen;
@@ -86,6 +87,7 @@ use crate::caller::{CallerLimits, CallerSettings, KeyHandOut};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
+use crate::jwks::KeySetConfig;
 use crate::server::ListenSettings;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
@@ -103,6 +105,8 @@ pub struct ProxyConfig {
     pub(crate) caller_files: Vec<FileDigest>,
     /// The masters of keys that are handed out.
     pub(crate) hand_out: Option<Arc<KeyHandOut>>,
+    /// The keys of token issuers that are fetched.
+    pub(crate) key_sets: Vec<KeySetConfig>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -352,6 +356,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         caller_sources: callers.sources,
         caller_files: callers.watched,
         hand_out: hand_out.keys.map(Arc::new),
+        key_sets: callers.key_sets,
         admin,
         routing_table,
         upstreams,
@@ -370,8 +375,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     Some(config)
 }
 
-/// Sets the location of each credential source, by which it selects an STS endpoint: that of the
-/// first upstream that signs with it.
+/// Gives each credential source the location of STS: that of the first upstream that signs with it.
 fn locate_sts(credentials: &mut [NamedSpec], upstreams: &[UpstreamSettings], routing_table: &RoutingTable) {
     let upstreams_of: HashMap<&str, usize> =
         upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
@@ -394,6 +398,7 @@ struct CallersByFile {
     names: CallerNames,
     are_enforced: bool,
     watched: Vec<FileDigest>,
+    key_sets: Vec<KeySetConfig>,
 }
 
 impl CallersByFile {
@@ -403,7 +408,7 @@ impl CallersByFile {
         real_ids: &RealKeyIds<'_>,
         report: &mut ConfigReport,
     ) -> Self {
-        let CallerSections { callers, clients, mut names, revoked, .. } = sections;
+        let CallerSections { callers, clients, mut names, revoked, key_sets, .. } = sections;
         let CallerFiles { files, unlisted, ceiling, names: of_files, watched } = files;
         let rules = KeptCallerRules { revoked: revoked.texts(), real_ids: real_ids.texts(), ceiling };
         let mut sources = CallerSources { main: callers.into(), files, unlisted, rules };
@@ -415,7 +420,7 @@ impl CallersByFile {
         if !names.are_incomplete {
             revoked.warn_of_unmatched(report);
         }
-        Self { sources, names, are_enforced: clients != ServedClients::All, watched }
+        Self { sources, names, are_enforced: clients != ServedClients::All, watched, key_sets }
     }
 }
 

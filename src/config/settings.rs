@@ -3,7 +3,7 @@
 //! credentials in [`super::provider_settings`].
 
 use super::caller_schema::{
-    CALLER, CALLER_CERTIFICATE, CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, HAND_OUT, SEALING,
+    CALLER, CALLER_CERTIFICATE, CALLER_JWT, CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, HAND_OUT, SEALING,
 };
 use super::flag_setting::FlagSetting;
 use super::provider_settings::{
@@ -104,7 +104,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
+            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"jwt\"`, a JSON Web Token; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
         ),
         SettingSpec::boolean(
             "unsafe_plain",
@@ -365,6 +365,7 @@ const SECTIONS: &[&SectionSchema] = &[
     &SEALING,
     &CALLER_LIMITS,
     &CALLER_CERTIFICATE,
+    &CALLER_JWT,
     &HAND_OUT,
     &ADMIN,
     &UPSTREAM,

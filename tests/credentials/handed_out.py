@@ -6,10 +6,14 @@ and passes them on. Between the two attempts of each library the keys expire, an
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 
+SUITE = Path(__file__).resolve().parent
+DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 CENTRAL = """
 [[listen]]
 address = "127.0.0.1:{data}"
@@ -58,6 +62,43 @@ authorization_file = "{authorization}"
 LIFETIME_S = 60
 # The libraries that send the user name and the password of a credentials URI.
 SEND_USERINFO = {"credentials-go"}
+
+
+def install(cache):
+    """Installs the libraries and SDKs, beside those of Python."""
+    def once(name, manifests, build):
+        stamp, text = cache / f"{name}.stamp", "".join(path.read_text(encoding="utf-8") for path in manifests)
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != text:
+            shutil.rmtree(cache / name, ignore_errors=True)
+            (cache / name).mkdir(parents=True)
+            build(cache / name)
+            stamp.write_text(text, encoding="utf-8")
+
+    def node(folder):
+        for manifest in ("package.json", "package-lock.json"):
+            shutil.copy(SUITE / "node" / manifest, folder)
+        execute(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=folder)
+
+    def java(folder):
+        execute(["mvn", "--batch-mode", "--quiet", "--file", SUITE / "java/pom.xml", DEPENDENCIES, f"-DoutputDirectory={folder}/lib"])
+        execute(["javac", "-nowarn", "-cp", f"{folder}/lib/*", "-d", folder / "classes", SUITE / "java/Upload.java"])
+
+    once("node", [SUITE / "node/package.json", SUITE / "node/package-lock.json"], node)
+    once("java", [SUITE / "java/pom.xml", SUITE / "java/Upload.java"], java)
+    execute(["go", "build", "-o", cache / "upload", "./upload"], cwd=SUITE / "go")
+
+
+def programs(cache):
+    return [
+        [cache / "venv/bin/python", SUITE / "upload.py"],
+        [cache / "upload"],
+        ["env", f"NODE_PATH={cache}/node/node_modules", "node", SUITE / "node/upload.js"],
+        ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{cache}/java/classes:{cache}/java/lib/*", "Upload"],
+    ]
+
+
+def execute(command, **more):
+    subprocess.run(command, check=True, timeout=600, **more)
 
 
 class Servers:
@@ -127,6 +168,8 @@ def environment(servers, has_metadata):
 def attempt(process):
     """Reads the results of one attempt."""
     for line in process.stdout:
+        if not line.startswith("{"):
+            continue  # a library writes its log there
         result = json.loads(line)
         if not result:
             return

@@ -256,6 +256,7 @@ fn streams_of_a_connection_share_the_bytes_per_second() {
                 let uri = format!("http://{address}/photos/{key}");
                 let request = http::Request::builder().method(method).uri(uri);
                 let request = request.header("authorization", format!("Bearer {TOKEN_A}"));
+                // The upstream reads no chunks.
                 let request = request.header("content-length", body.len());
                 connection.ask(request.body(()).expect("a request"), &body).await
             };

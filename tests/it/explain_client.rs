@@ -108,7 +108,7 @@ fn each_rejection_of_a_client_is_explained() {
                 "",
                 b"",
             ),
-            "the presigned URL ended at 2001-09-09T01:46:40.000Z",
+            "Request has expired. It ended at 2001-09-09T01:46:40.000Z",
         ),
     ];
     for (answer, words) in rows {

@@ -1,11 +1,12 @@
 //! Keys that callers obtain from the proxy: who gets them, in which forms, and what they open.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,9 +20,12 @@ use oss_signing_proxy::internals::sign::{
 use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::time::{Clock, Timestamp};
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::secrets::search_for;
+use crate::support::certificates::Authority;
 use crate::support::h2::over_h2;
 use crate::support::{
     Answer, Client, ID, KEY, Proxy, SECRET, STS_ID, Script, Served, TOKEN, ask, bucket, oss, proxy,
@@ -428,6 +432,76 @@ fn an_open_caller_gets_keys_without_an_identity_on_a_port_and_on_a_unix_socket()
         stream.read_to_string(&mut answer).expect("an answer");
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert_eq!(answer.contains("\"AccessKeyId\":\"HO."), status == "200", "{answer}");
+    }
+}
+
+/// Sends a request for keys on a connection, and returns the whole response.
+fn ask_on(mut stream: impl io::Read + io::Write, lines: &str) -> String {
+    let request = format!("GET /credentials HTTP/1.1\r\nHost: localhost\r\n{lines}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    // A TLS server may close the connection without a notice.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).expect("text")
+}
+
+/// Returns the time at which the key in a response expires.
+fn expiration(answer: &str) -> Timestamp {
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let document: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    assert!(document["AccessKeyId"].as_str().is_some_and(|id| id.starts_with("HO.")), "{answer}");
+    Timestamp::parse_rfc3339(document["Expiration"].as_str().expect("a text")).expect("a time")
+}
+
+#[test]
+fn a_client_certificate_gets_keys_that_do_not_outlive_it() {
+    let (authority, oss) = (Authority::new(), oss());
+    let files = authority.sign("listener", "localhost");
+    let tls = Authority::listen(&files, &format!(", client_ca_file = {:?}", authority.file()));
+    let sections = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\nidentify = [\"certificate\"]\n{tls}\n\
+         [hand_out]\nmaster = [\"{MASTER}\"]\n\
+         [[caller]]\nname = \"team-a\"\nallow = \"read\"\ncertificate = {{ dns = \"team-a.example\" }}\n"
+    );
+    let proxy = proxy(oss.address).listen("identify = [\"key\"]").sections(&sections).start();
+    let now = SystemEnv.now();
+    let ask = |stem: &str, name: &str, lasts_s: u64| {
+        let now = Duration::from_secs(now.unix_s().unsigned_abs());
+        let own = authority.sign_with(stem, name, |parameters| {
+            parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            parameters.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(lasts_s);
+        });
+        let stream = TcpStream::connect(proxy.listeners[1]).expect("a connection");
+        let client =
+            ClientConnection::new(authority.client(&[], Some(&own)), "localhost".try_into().expect("a name"));
+        ask_on(StreamOwned::new(client.expect("a client"), stream), "")
+    };
+    let short = expiration(&ask("short", "team-a.example", 600));
+    assert_eq!(short.unix_s(), now.unix_s() + 600);
+    let long = expiration(&ask("long", "team-a.example", 86_400));
+    assert!((3600..3700).contains(&(long.unix_s() - now.unix_s())), "{long:?}");
+    let other = ask("other", "team-b.example", 600);
+    assert!(other.starts_with("HTTP/1.1 403") && !other.contains("HO."), "{other}");
+}
+
+#[test]
+fn a_user_of_a_unix_socket_gets_keys() {
+    let oss = oss();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("keys");
+    let own = rustix::process::geteuid().as_raw();
+    for (uid, status) in [(own, "200"), (own + 1, "403")] {
+        let sections = format!(
+            "[[listen]]\naddress = \"unix:{}\"\nserve = \"credentials\"\nidentify = [\"uid\"]\n\
+             [hand_out]\nmaster = [\"{MASTER}\"]\n\
+             [[caller]]\nname = \"local\"\nallow = \"read\"\nuid = {uid}\n",
+            socket.display()
+        );
+        let proxy = proxy(oss.address).listen("identify = [\"key\"]").sections(&sections).start();
+        let answer = ask_on(UnixStream::connect(&socket).expect("a connection"), "");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_eq!(answer.contains("HO."), status == "200", "{answer}");
+        drop(proxy);
     }
 }
 

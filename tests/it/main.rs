@@ -31,6 +31,7 @@ mod gauges;
 mod guard;
 mod h2;
 mod handed_out;
+mod jwt;
 mod keys;
 mod keys_command;
 mod layers;

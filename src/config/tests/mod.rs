@@ -11,6 +11,7 @@ mod example;
 mod facts;
 mod file;
 mod hand_out;
+mod jwt;
 mod layers;
 mod listen;
 mod many;
