@@ -47,7 +47,7 @@ mod upstreams;
 mod validation;
 pub(crate) mod variables;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
 use self::caller_files::CallerFiles;
-use self::caller_sessions::CallerSessions;
+use self::caller_sessions::{CallerSessions, SessionTemplate};
 use self::caller_sources::KeptCallerRules;
 use self::callers::{CallerNames, CallerSections, RealKeyIds, ServedClients};
 use self::credentials::{FileModePolicy, SecretResolver};
@@ -115,6 +115,8 @@ pub struct ProxyConfig {
     pub(crate) upstreams: Vec<UpstreamSettings>,
     /// The credential sources by name: those of the file, and `default` if it is used.
     pub(crate) credentials: Vec<NamedSpec>,
+    /// The credentials whose session names depend on the caller.
+    session_templates: Vec<SessionTemplate>,
     /// Limits on concurrency and size.
     pub(crate) limits: LimitConfig,
     /// The timeouts.
@@ -275,21 +277,34 @@ impl ProxyConfig {
     /// Keeps the previous callers of files that cannot be used.
     ///
     /// # Errors
-    /// If the main file claims a name or an identity that another file has.
+    /// If the main file claims a name or an identity that another file has, or if callers cannot
+    /// have sessions of their names.
     pub(crate) fn after(mut self, running: &CallerSources) -> Result<Self, ConfigErrors> {
         self.caller_sources.settle(Some(running))?;
         self.callers = self.callers.map(|_| self.caller_sources.served());
-        Ok(self)
+        let mut report = ConfigReport::default();
+        self.expand_sessions(&mut report);
+        report.finish().errors.map_or(Ok(self), Err)
     }
 
-    /// Replaces the named credentials with a custom provider.
+    fn sessions(&mut self) -> CallerSessions<'_> {
+        let Self { routing_table, upstreams, credentials, .. } = self;
+        CallerSessions { routing_table, upstreams, credentials }
+    }
+
+    /// Replaces the credentials of callers by those of the current callers.
+    fn expand_sessions(&mut self, report: &mut ConfigReport) {
+        let templates = std::mem::take(&mut self.session_templates);
+        let callers = self.callers.clone().unwrap_or_default();
+        self.sessions().expand(&templates, &callers, report);
+        self.session_templates = templates;
+    }
+
     /// Replaces the named credentials with a custom provider, for all callers.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
-        let mut replaced = HashSet::from([name.to_owned()]);
-        for upstream in self.upstreams.iter_mut().filter(|upstream| upstream.credentials == name) {
-            replaced.extend(std::mem::take(&mut upstream.caller_credentials).values().cloned());
-        }
-        self.credentials.retain(|known| !replaced.contains(&known.name));
+        self.sessions().remove(name);
+        self.session_templates.retain(|template| template.name() != name);
+        self.credentials.retain(|known| known.name != name);
         self.credentials.push(NamedSpec::new(name, ProviderSpec::new(CustomProvider(provider))));
     }
 }
@@ -319,8 +334,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         described: &described,
         secrets: &secrets,
     };
-    let UpstreamSections { routing_table, settings: mut upstreams } =
-        upstreams::read(root, &context, report)?;
+    let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
     let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();
@@ -335,12 +349,10 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         ));
     }
     locate_sts(&mut credentials, &upstreams, &routing_table);
-    let mut sessions = CallerSessions { routing_table: &routing_table, upstreams: &mut upstreams, root };
-    let served = callers.are_enforced.then(|| callers.sources.served());
-    sessions.expand(served.as_deref(), &mut credentials, report);
-    Some(ProxyConfig {
+    let session_templates = caller_sessions::read(root, callers.are_enforced, &mut credentials, report);
+    let mut config = ProxyConfig {
         listen,
-        callers: served,
+        callers: callers.are_enforced.then(|| callers.sources.served()),
         caller_sources: callers.sources,
         caller_files: callers.watched,
         hand_out: hand_out.keys.map(Arc::new),
@@ -349,6 +361,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         routing_table,
         upstreams,
         credentials,
+        session_templates,
         limits,
         timeouts,
         log,
@@ -357,7 +370,9 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         effective_settings: Vec::new(),
         file: None,
         files: secrets.into_files(),
-    })
+    };
+    config.expand_sessions(report);
+    Some(config)
 }
 
 /// Gives each credential source the location of STS: that of the first upstream that signs with it.

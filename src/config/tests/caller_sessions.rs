@@ -119,3 +119,24 @@ fn a_command_whose_listener_has_no_callers_uses_the_name_of_none() {
     let config = load_in(&World::default(), &text, &layers).expect("a configuration");
     assert_eq!(sessions(&config), [("role", "none")]);
 }
+
+#[test]
+fn callers_that_a_broken_file_had_before_keep_their_sessions() {
+    let main = format!(
+        "callers_dir = \"teams\"\n{}[[listen]]\nidentify = [\"token\"]\n[[caller]]\nname = \"other\"\nallow = \"read\"\n\
+         token = \"another-token-of-40-characters-012345678\"\n[[route]]\nmatch.caller = \"team-*\"\ncredentials = \"role\"\n",
+        role("{caller}")
+    );
+    let team = "[[caller]]\nname = \"team-a\"\nallow = \"read\"\ntoken = \"0123456789abcdef0123456789abcdef01234567\"\n";
+    let load = |team: &'static str| {
+        let world = World { files: [("teams/a.toml", (team, false))].into(), ..World::default() };
+        load_in(&world, &main, &[]).unwrap_or_else(|errors| panic!("{main}\n{errors}"))
+    };
+    let running = load(team);
+    assert_eq!(sessions(&running), [("role", "none"), ("role@team-a", "team-a")]);
+    let broken = load("no TOML");
+    assert_eq!(sessions(&broken), [("role", "none")]);
+    let kept = broken.after(&running.caller_sources).expect("a configuration");
+    assert_eq!(sessions(&kept), sessions(&running));
+    assert_eq!(kept.upstreams[1].caller_credentials["team-a"], "role@team-a");
+}
