@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use oss_signing_proxy::app::SystemEnv;
-use oss_signing_proxy::time::Clock as _;
+use oss_signing_proxy::time::{Clock as _, Timestamp};
 use serde_json::{Value, json};
 
 use crate::secrets::{TRACE, search_for};
@@ -464,4 +464,39 @@ fn check_and_explain_show_the_tokens_of_callers() {
     }
     std::fs::write(&file, text.replace("team-a:*", "")).expect("written");
     assert_eq!(run(&["check", "--config", path], &KEY).0, Some(0), "an exact subject may end with a colon");
+}
+
+#[test]
+fn a_token_gets_keys_that_do_not_outlive_it() {
+    let upstream = Script::answering(OK);
+    let key = IssuerKey::new("a");
+    let server = KeyServer::start(&key);
+    let keys = "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\nidentify = [\"jwt\"]\n\
+                [hand_out]\nmaster = [\"0123456789abcdef0123456789abcdef\"]\n";
+    let proxy =
+        proxy(upstream.address).listen(LISTEN).sections(&format!("{keys}{}", server.caller())).start();
+    let to = proxy.listeners[1];
+    let get = |path: &str, authorization: &str| {
+        let line = format!("Authorization: {authorization}\r\n");
+        Client::connect(to).ask("GET", path, &to.to_string(), &line, b"")
+    };
+    let expires = |answer: &Answer| {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let document: Value = serde_json::from_str(&answer.text()).expect("json");
+        let text = document["Expiration"].as_str().expect("a text");
+        Timestamp::parse_rfc3339(text).expect("a time").unix_s()
+    };
+    let ends = now() + 600;
+    let short = key.token_with("exp", json!(ends));
+    assert_eq!(expires(&get("/credentials", &format!("Bearer {short}"))), ends);
+    // The SDKs of AWS send the token of a pod as it is.
+    assert_eq!(expires(&get("/aws", &short)), ends);
+    let long = key.token_with("exp", json!(now() + 86_400));
+    assert!(expires(&get("/credentials", &format!("Bearer {long}"))) <= now() + 3600);
+    // The leeway that a token has is no lifetime of a key.
+    let ended = get("/credentials", &format!("Bearer {}", key.token_with("exp", json!(now() - 10))));
+    assert_eq!((ended.status, ended.refused()), (403, Some("expired")), "{}", ended.text());
+    let other = IssuerKey::new("a").token();
+    let refused = get("/aws", &other);
+    assert!(refused.status != 200 && !refused.text().contains("HO."), "{}", refused.text());
 }
