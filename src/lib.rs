@@ -25,6 +25,7 @@
 //!      ├──────► caller        │                            │          client identity
 //!      │          ▼           │                            │
 //!      ├──────► sign          │                            │          signatures
+//!      ├──────► sealing       │                            │          sealed secrets
 //!      ▼                      ▼                            ▼
 //!     oss          time          secret          histogram            types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
@@ -85,6 +86,7 @@ mod offload;
 pub mod oss;
 mod policy;
 mod proxy;
+mod sealing;
 pub mod secret;
 mod server;
 mod sign;
@@ -106,10 +108,12 @@ pub mod internals {
         use http::{HeaderMap, Method};
 
         use crate::address::LocatedObject;
-        pub use crate::caller::{Caller, CallerAccess, CallerIdentity, remove_client_signature};
+        pub use crate::caller::{
+            Caller, CallerAccess, CallerIdentity, IdentityProof, remove_client_signature,
+        };
         use crate::caller::{
-            CallerDirectory, CallerKey, CallerSettings, ClientRequest, DerivedKeys, IdentityContext,
-            IdentityKinds, identify,
+            CallerDirectory, CallerKey, CallerSettings, ClientRequest, ConnectionPeer, DerivedKeys,
+            IdentityContext, IdentityKinds, identify,
         };
         use crate::oss::SigningProduct;
         use crate::secret::Secret;
@@ -142,7 +146,8 @@ pub mod internals {
             };
             let context = IdentityContext {
                 directory: &CallerDirectory::new(Some(&callers)),
-                kinds: IdentityKinds { key: true, token: false },
+                kinds: IdentityKinds { key: true, ..IdentityKinds::default() },
+                peer: &ConnectionPeer::default(),
                 product: SigningProduct::Oss,
                 keys: &DerivedKeys::default(),
                 now,

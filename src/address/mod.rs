@@ -4,6 +4,7 @@
 mod asked_host;
 mod endpoint;
 mod host;
+mod local_request;
 mod locate;
 mod locate_error;
 mod oss_endpoint;
@@ -18,6 +19,7 @@ pub(crate) use endpoint::InvalidEndpoint;
 pub use endpoint::UrlScheme;
 pub use host::Host;
 pub(crate) use host::Port;
+pub(crate) use local_request::{ListenerReach, PageRequest};
 pub use locate::LocatedObject;
 pub(crate) use locate_error::LocateError;
 pub(crate) use oss_endpoint::{EndpointKind, OssEndpoint, OssName};

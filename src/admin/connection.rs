@@ -18,7 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
-use super::{AdminProcess, AdminResponse, AdminSettings, ListenerReach, respond, text, with};
+use super::{AdminProcess, AdminResponse, AdminSettings, respond, text, with};
+use crate::address::ListenerReach;
 
 /// The start of the idle time of a connection, for a caller that closes idle connections to make
 /// room for others.
@@ -58,7 +59,7 @@ pub(crate) struct AdminService {
 /// first.
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    reach: ListenerReach,
+    reach: ListenerReach<'_>,
     idle: IdleSince,
     service: AdminService,
     leave: impl Future<Output = ()>,

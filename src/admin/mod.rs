@@ -8,7 +8,7 @@ mod process;
 mod settings;
 mod status_page;
 
-use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -21,42 +21,30 @@ pub use process::AdminReloadError;
 pub(crate) use process::{AdminProcess, AdminRoute, LivenessFuture, ReloadFuture, ShownSetting};
 pub(crate) use settings::{AdminSettings, ReadinessRule};
 
-use crate::address::Host;
+use crate::address::{ListenerReach, PageRequest};
 use crate::credentials::SourceStatus;
 use crate::time::Timestamp;
-
-/// The reachability of the listener by DNS name. A DNS name can point a web page to a TCP port, but
-/// not to a Unix socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ListenerReach {
-    /// Reachable by name, so the host of a request must be an IP address or `localhost`.
-    ByName,
-    /// Not reachable by name; the `Host` header is not checked.
-    Unnamed,
-}
 
 type AdminResponse = Response<Full<Bytes>>;
 
 async fn respond(
     request: Request<Bytes>,
-    reach: ListenerReach,
+    reach: ListenerReach<'_>,
     settings: &AdminSettings,
     process: &dyn AdminProcess,
 ) -> AdminResponse {
-    let own_host = reach == ListenerReach::Unnamed
-        || Host::from_request(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
-    // guard: admin-host
-    if !own_host {
-        return text(
-            StatusCode::MISDIRECTED_REQUEST,
-            "invalid host; address the admin listener by IP address or as localhost\n",
-        );
-    }
     let headers = request.headers();
-    let cross_site = headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
-    // guard: admin-origin
-    if headers.contains_key(ORIGIN) || cross_site {
-        return text(StatusCode::FORBIDDEN, "requests from web pages are rejected\n");
+    match reach.check(request.uri(), headers) {
+        Ok(()) => {}
+        Err(PageRequest::ForeignHost) => {
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "invalid host; address the admin listener by IP address or as localhost\n",
+            );
+        }
+        Err(PageRequest::ForeignPage) => {
+            return text(StatusCode::FORBIDDEN, "requests from web pages are rejected\n");
+        }
     }
     let Some(page) = AdminPage::from_path(request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, INDEX);

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::admin::{self, AdminService, IdleSince, ListenerReach};
+use crate::address::ListenerReach;
+use crate::admin::{self, AdminService, IdleSince};
 use crate::server::AcceptedSocket;
 
 /// The connections of one listener.
@@ -41,7 +42,7 @@ impl AdminConnections {
             AcceptedSocket::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
                 self.tasks.spawn_local(admin::serve(
                     stream,
-                    ListenerReach::ByName,
+                    ListenerReach::ByName(&[]),
                     of_connection,
                     service,
                     leave,

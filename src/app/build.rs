@@ -1,7 +1,7 @@
 //! Builds everything that a configuration needs: credential sources, certificates and sockets. All
 //! of it is built before any of it is used, so that an invalid configuration changes nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +144,7 @@ impl AppBuilder {
         let ProxyConfig {
             callers,
             caller_sources,
+            hand_out,
             routing_table,
             upstreams,
             limits,
@@ -158,7 +159,14 @@ impl AppBuilder {
             routing_table,
             upstreams,
             limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
-            callers: ServedCallers::new(callers.as_deref(), &self.counters),
+            callers: ServedCallers::new(
+                callers.as_deref(),
+                limits.caller,
+                hand_out,
+                &self.counters,
+                before.map(|before| &before.built.state.callers),
+            ),
+            passed_on: passed_on(&draft.listeners, sources),
             access_log: log.access,
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
@@ -348,6 +356,7 @@ pub(crate) fn try_start(
     StartError::join(problems)?;
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
+        tell_upstream: settings.tell_upstream,
         source: sources.get(&settings.credentials).map(Arc::clone),
         trust,
     });
@@ -359,7 +368,14 @@ pub(crate) fn try_start(
             head: config.limits.header_bytes,
             body: config.limits.body,
         },
-        callers: ServedCallers::new(config.callers.as_deref(), &ProcessCounters::default()),
+        callers: ServedCallers::new(
+            config.callers.as_deref(),
+            config.limits.caller,
+            config.hand_out.clone(),
+            &ProcessCounters::default(),
+            None,
+        ),
+        passed_on: HashMap::new(),
         access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
         services: Arc::default(),
@@ -507,9 +523,23 @@ fn signers(
             None if anonymous.contains(name) => None,
             None => return Err(StartError::NoSource(name.to_owned())),
         };
-        signers.push(UpstreamSigning { signature: settings.signature, source, trust });
+        signers.push(UpstreamSigning {
+            signature: settings.signature,
+            tell_upstream: settings.tell_upstream,
+            source,
+            trust,
+        });
     }
     Ok(signers)
+}
+
+/// Returns the sources whose keys the listeners pass on, by name.
+fn passed_on(listeners: &[ListenerPlan], sources: &SourceMap) -> HashMap<String, Arc<CredentialSource>> {
+    let source = |listener: &ListenerPlan| {
+        let name = listener.listen.content.source()?;
+        Some((name.to_owned(), Arc::clone(sources.get(name)?)))
+    };
+    listeners.iter().filter_map(source).collect()
 }
 
 fn routes(
@@ -549,7 +579,8 @@ const NO_TRUST: TrustStoreId = TrustStoreId(usize::MAX);
 /// background.
 const START_WAIT: Duration = Duration::from_millis(1_500);
 /// The time that a reload waits for new sources. If they take longer, the reload is rejected and
-/// retried.
-const RELOAD_WAIT: Duration = Duration::from_secs(5);
+/// retried. It is shorter than the timeout of a credentials URI, so that a slow one is reported as
+/// slow, and not as failed.
+const RELOAD_WAIT: Duration = Duration::from_secs(4);
 /// The limit on the time to read the files that a configuration names, and to bind its sockets.
 const FILES_LIMIT: Duration = Duration::from_secs(10);

@@ -107,7 +107,9 @@ impl WatchedFiles {
     /// later. Reads the latter, and may block.
     pub(crate) fn from_config(config: &ProxyConfig) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
-        let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
+        let tls = tls.flat_map(|tls| {
+            [Some(&tls.cert_file), tls.client_ca_file.as_ref(), tls.client_crl_file.as_ref()]
+        });
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
         // A file that is named twice counts once, with its first content. All routes share the
         // ca_file of [upstream], which is read once.

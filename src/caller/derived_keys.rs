@@ -8,7 +8,7 @@ use lru::LruCache;
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::directory::{CallerDirectory, KeyEntry, NumberedSecret};
+use super::directory::{CallerDirectory, KeyEntry, NumberedSecret, SecretNumber};
 use super::signature_claim::ClaimedText;
 use crate::oss::SigningProduct;
 use crate::sign::{v1, v4};
@@ -25,7 +25,7 @@ pub(crate) struct DerivedKeys {
 /// The secret and the scope that a key was derived from.
 #[derive(PartialEq, Eq, Hash)]
 struct DerivedKeyScope {
-    number: u32,
+    number: SecretNumber,
     day: UtcDay,
     product: SigningProduct,
     region: Box<str>,

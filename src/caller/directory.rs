@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::hand_out::{KeyHandOut, OpenedToken};
+use super::identity_error::IdentityError;
+use super::peer_index::PeerIndex;
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// A caller, as far as requests depend on it.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub struct Caller {
     pub(crate) name: Arc<str>,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
+    pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
     pub(crate) index: usize,
 }
@@ -27,8 +34,13 @@ pub(crate) struct CallerDirectory {
     callers: Vec<Arc<Caller>>,
     open: Option<Arc<Caller>>,
     keys: HashMap<Box<str>, KeyEntry>,
+    /// The masters of keys that are handed out.
+    hand_out: Option<Arc<KeyHandOut>>,
+    /// The callers by their names, which handed-out keys contain.
+    holders: HashMap<Arc<str>, KeyHolder>,
     /// The callers by the SHA-256 of their tokens.
     tokens: HashMap<[u8; 32], Arc<Caller>>,
+    peers: PeerIndex,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
     decoys: [NumberedSecret; SECRETS_MAX],
@@ -40,10 +52,25 @@ pub(super) struct KeyEntry {
     pub(super) secrets: Vec<NumberedSecret>,
 }
 
-/// A secret with a number that is unique in the directory.
+/// A secret with the identity under which its derived keys are kept.
 pub(super) struct NumberedSecret {
-    pub(super) number: u32,
+    pub(super) number: SecretNumber,
     pub(super) secret: Secret,
+}
+
+/// The identity of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum SecretNumber {
+    /// A number that is unique in the directory.
+    Configured(u32),
+    /// The SHA-256 of the secret of a handed-out key. There may be any number of them.
+    HandedOut([u8; 32]),
+}
+
+/// A caller that may hold handed-out keys.
+struct KeyHolder {
+    caller: Arc<Caller>,
+    not_before: Option<Timestamp>,
 }
 
 impl CallerDirectory {
@@ -62,7 +89,7 @@ impl CallerDirectory {
         let mut number = 0;
         let mut numbered = |secret| {
             number += 1;
-            NumberedSecret { number, secret }
+            NumberedSecret { number: SecretNumber::Configured(number), secret }
         };
         // They only take time, so they may be known.
         let decoys = [(); SECRETS_MAX].map(|()| numbered(Secret::from("the secret of no caller at all")));
@@ -71,13 +98,34 @@ impl CallerDirectory {
             callers: Vec::with_capacity(callers.len()),
             open: None,
             keys: HashMap::with_capacity(callers.len()),
+            hand_out: None,
+            holders: HashMap::with_capacity(callers.len()),
             tokens: HashMap::new(),
+            peers: PeerIndex::default(),
             decoys,
         };
         for (index, settings) in callers.enumerate() {
-            let CallerSettings { name, access, keys, token, is_open, origin: _ } = settings;
-            let caller = Arc::new(Caller { name: name.as_str().into(), access: *access, index });
+            let CallerSettings {
+                name,
+                access,
+                presign_max,
+                limits: _,
+                keys,
+                token,
+                credentials_not_before,
+                peer,
+                is_open,
+                origin: _,
+            } = settings;
+            let caller = Arc::new(Caller {
+                name: name.as_str().into(),
+                access: *access,
+                presign_max: *presign_max,
+                index,
+            });
             directory.callers.push(Arc::clone(&caller));
+            let holder = KeyHolder { caller: Arc::clone(&caller), not_before: *credentials_not_before };
+            directory.holders.insert(Arc::clone(&caller.name), holder);
             for CallerKey { id, secret } in keys {
                 let entry = directory.keys.entry(id.as_str().into());
                 let entry = entry.or_insert_with(|| KeyEntry {
@@ -90,11 +138,24 @@ impl CallerDirectory {
                 let digest = Sha256::digest(token.expose()).into();
                 directory.tokens.insert(digest, Arc::clone(&caller));
             }
+            directory.peers.insert(index, peer);
             if *is_open {
                 directory.open = Some(caller);
             }
         }
         directory
+    }
+
+    /// Returns the directory with the masters of handed-out keys. Without them such keys are unknown.
+    #[must_use]
+    pub(crate) fn handing_out(self, hand_out: Option<Arc<KeyHandOut>>) -> Self {
+        Self { hand_out, ..self }
+    }
+
+    /// Returns the masters of handed-out keys.
+    #[must_use]
+    pub(crate) fn hand_out(&self) -> Option<&KeyHandOut> {
+        self.hand_out.as_deref()
     }
 
     /// Returns whether clients must be callers, or be served as the open one.
@@ -114,9 +175,37 @@ impl CallerDirectory {
         self.open.as_ref()
     }
 
+    /// Returns the callers by the identities of their connections.
+    pub(super) fn peers(&self) -> &PeerIndex {
+        &self.peers
+    }
+
     /// Returns the entry of an access key id.
     pub(super) fn key(&self, id: &str) -> Option<&KeyEntry> {
         self.keys.get(id)
+    }
+
+    /// Returns the caller and the secret of a handed-out key.
+    ///
+    /// # Errors
+    /// The reason why the key is rejected.
+    pub(super) fn handed_out(
+        &self,
+        id: &str,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<KeyEntry, IdentityError> {
+        let unknown = || IdentityError::UnknownKey { id: id.to_owned() };
+        let OpenedToken { caller, issued, secret } =
+            self.hand_out.as_ref().ok_or_else(unknown)?.open(id, token, now)?;
+        // A caller that was removed or revoked is not in the directory.
+        let holder = self.holders.get(&*caller).ok_or_else(unknown)?;
+        // guard: credentials-not-before
+        if holder.not_before.is_some_and(|not_before| issued < not_before) {
+            return Err(IdentityError::TokenTooOld);
+        }
+        let number = SecretNumber::HandedOut(Sha256::digest(secret.expose()).into());
+        Ok(KeyEntry { caller: Arc::clone(&holder.caller), secrets: vec![NumberedSecret { number, secret }] })
     }
 
     /// Returns the caller with this token. The lookup compares digests, whose timing says nothing

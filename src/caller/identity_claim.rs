@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use super::peer_identities::{CertificateName, PeerIdentities};
 use super::settings::CallerSettings;
 
 /// A name or an identity that at most one caller may have.
@@ -15,6 +16,12 @@ pub(crate) enum IdentityClaim<'a> {
     KeyId(&'a str),
     /// The SHA-256 of a bearer token.
     Token([u8; 32]),
+    /// A name in a client certificate.
+    Certificate(&'a CertificateName),
+    /// A user id.
+    Uid(u32),
+    /// A group id.
+    Gid(u32),
 }
 
 impl<'a> IdentityClaim<'a> {
@@ -29,6 +36,11 @@ impl<'a> IdentityClaim<'a> {
         }
         let token = caller.token.as_ref();
         claims.extend(token.map(|token| Self::Token(Sha256::digest(token.expose()).into())));
+        let PeerIdentities { certificate, uid, gid, user } = &caller.peer;
+        claims.extend(certificate.as_ref().map(Self::Certificate));
+        claims.extend(uid.map(Self::Uid));
+        claims.extend(gid.map(Self::Gid));
+        claims.extend(user.as_ref().map(|user| Self::Uid(user.uid)));
         claims
     }
 }
@@ -39,6 +51,9 @@ impl fmt::Display for IdentityClaim<'_> {
             Self::Name(name) => write!(f, "name {name:?}"),
             Self::KeyId(id) => write!(f, "key id {id:?}"),
             Self::Token(_) => f.write_str("token"),
+            Self::Certificate(_) => f.write_str("certificate"),
+            Self::Uid(uid) => write!(f, "uid {uid}"),
+            Self::Gid(gid) => write!(f, "gid {gid}"),
         }
     }
 }

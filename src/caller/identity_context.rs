@@ -1,5 +1,6 @@
 //! What the identification of a client depends on, besides its request.
 
+use super::connection_peer::ConnectionPeer;
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::settings::IdentityKinds;
@@ -13,6 +14,8 @@ pub(crate) struct IdentityContext<'a> {
     pub(crate) directory: &'a CallerDirectory,
     /// The kinds of identity that the listener accepts.
     pub(crate) kinds: IdentityKinds,
+    /// The peer of the connection.
+    pub(crate) peer: &'a ConnectionPeer,
     /// The product of the upstream, in addition to OSS.
     pub(crate) product: SigningProduct,
     /// The derived keys of the worker.

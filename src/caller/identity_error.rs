@@ -17,18 +17,50 @@ pub(crate) enum IdentityError {
     /// The bearer token is of no caller.
     #[error("the token is of no caller; check it, or ask for a new one")]
     UnknownToken,
+    /// The connection is of no caller, no caller is open, and the listener accepts only identities
+    /// of connections.
+    #[error(
+        "neither the client certificate nor the user of the client is of a caller; check the identities of the callers"
+    )]
+    UnknownPeer,
+    /// The certificate of the client is not for clients.
+    #[error("the client certificate is not for clients; issue one with the extended key usage clientAuth")]
+    CertificateUsage,
+    /// The certificate of the client has expired since it connected.
+    #[error("the client certificate has expired; connect with a new one")]
+    ExpiredCertificate {
+        /// The end of its validity.
+        expires: Timestamp,
+        /// The time of the proxy.
+        server_time: Timestamp,
+    },
+    /// A reload has revoked the certificate of the client, or removed its issuer.
+    #[error("the client certificate was revoked, or its issuer is no longer trusted")]
+    WithdrawnCertificate,
     /// The access key id belongs to no caller, or was revoked.
     #[error("The OSS Access Key Id you provided does not exist in our records.")]
     UnknownKey {
         /// The access key id that the client sent.
         id: String,
     },
-    /// A security token accompanies the key of a caller, which has none.
+    /// A security token accompanies the key of a caller, which has none, or that of a handed-out key is
+    /// missing, of another key, or of no master.
     #[error("The OSS Access Key Id you provided does not exist in our records.")]
     UnexpectedToken {
         /// The access key id that the client sent.
         id: String,
     },
+    /// The handed-out key has expired. SDKs obtain new keys after this text.
+    #[error("The security token you provided has expired.")]
+    TokenExpired {
+        /// The end of its lifetime.
+        expires: Timestamp,
+        /// The time of the proxy.
+        server_time: Timestamp,
+    },
+    /// The handed-out key was issued before the time from which those of its caller are valid.
+    #[error("The security token you provided is invalid.")]
+    TokenTooOld,
     /// The signature is not that of the request.
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your key and signing method."
@@ -64,6 +96,14 @@ pub(crate) enum IdentityError {
         expires: Timestamp,
         /// The time of the proxy.
         server_time: Timestamp,
+    },
+    /// A presigned URL is valid for longer than its caller may sign URLs for.
+    #[error(
+        "the presigned URL is valid for longer than {max_s} seconds, the limit of its caller; presign it for a shorter time"
+    )]
+    LongLived {
+        /// The maximum lifetime in seconds.
+        max_s: u64,
     },
     /// A presigned URL is not valid yet.
     #[error("Request is not valid yet.")]
@@ -140,19 +180,25 @@ impl IdentityError {
     #[must_use]
     pub(crate) fn ec(&self) -> Option<&'static str> {
         match self {
+            Self::Missing | Self::NoToken => Some("0003-00000905"),
             Self::UnknownKey { .. } => Some("0002-00000902"),
+            Self::TokenTooOld => Some("0002-00000006"),
+            Self::TokenExpired { .. } => Some("0002-00000007"),
             Self::Mismatch(mismatch) if mismatch.is_url => Some("0002-00000040"),
             Self::Mismatch(_) => Some("0002-00000201"),
             Self::Skewed { .. } => Some("0002-00000504"),
             Self::NotYetValid { .. } => Some("0002-00000235"),
             Self::Malformed(malformed) => malformed.ec,
-            Self::Missing
-            | Self::NoToken
-            | Self::UnknownToken
+            Self::UnknownToken
+            | Self::UnknownPeer
+            | Self::CertificateUsage
+            | Self::ExpiredCertificate { .. }
+            | Self::WithdrawnCertificate
             | Self::UnexpectedToken { .. }
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
             | Self::OtherDay { .. }
+            | Self::LongLived { .. }
             | Self::Expired { .. } => None,
         }
     }
@@ -171,15 +217,22 @@ impl IdentityError {
                 ("RequestTime", request_time.iso_extended()),
                 ("ServerTime", server_time.iso_extended()),
             ],
-            Self::Expired { expires, server_time } => {
+            Self::Expired { expires, server_time }
+            | Self::ExpiredCertificate { expires, server_time }
+            | Self::TokenExpired { expires, server_time } => {
                 vec![("Expires", expires.iso_extended()), ("ServerTime", server_time.iso_extended())]
             }
             Self::NotYetValid { server_time } => vec![("ServerTime", server_time.iso_extended())],
             Self::Missing
             | Self::NoToken
             | Self::UnknownToken
+            | Self::UnknownPeer
+            | Self::CertificateUsage
+            | Self::WithdrawnCertificate
+            | Self::TokenTooOld
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
+            | Self::LongLived { .. }
             | Self::Malformed(_) => Vec::new(),
         }
     }

@@ -2,35 +2,60 @@
 //! to all requests. Afterwards the client's signature is removed, and the request is signed again.
 //! Pure.
 
+mod ambient_identity;
 mod caller_origin;
+mod claimed_caller;
 mod client_signature;
+mod connection_peer;
 mod derived_keys;
 mod directory;
+mod hand_out;
 mod identity_claim;
 mod identity_context;
 mod identity_error;
+mod identity_proof;
+mod limits;
+mod listener_content;
+mod nominated_headers;
+mod peer_identities;
+mod peer_index;
 mod presented_identity;
+mod real_key_id;
 mod settings;
 mod signature_claim;
+mod subject_name;
+mod user_agent;
 mod v1_claim;
 mod v4_claim;
 mod verification;
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
 pub(crate) use caller_origin::CallerOrigin;
+pub(crate) use claimed_caller::claimed_caller;
 pub use client_signature::remove_client_signature;
 pub(crate) use client_signature::remove_signature;
+pub(crate) use connection_peer::{ClientCertificate, ConnectionPeer, UnixPeer};
 pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
+pub(crate) use hand_out::{HandOutError, KeyHandOut, is_handed_out};
 pub(crate) use identity_claim::IdentityClaim;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
+pub use identity_proof::IdentityProof;
+pub(crate) use limits::CallerLimits;
+pub(crate) use listener_content::ListenerContent;
+pub(crate) use nominated_headers::check_nominated;
+pub(crate) use peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities};
+pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use subject_name::{InvalidSubject, SubjectAttribute, SubjectName};
+pub(crate) use user_agent::name_in_user_agent;
 
 use presented_identity::PresentedIdentity;
 
@@ -43,7 +68,12 @@ pub enum CallerIdentity {
     /// No caller is configured: the listener is open to every client that reaches it.
     Open,
     /// A caller of the configuration.
-    Known(Arc<Caller>),
+    Known {
+        /// The caller.
+        caller: Arc<Caller>,
+        /// The way in which the client proved to be the caller.
+        proof: IdentityProof,
+    },
 }
 
 /// The parts of a request that identify its client.
@@ -69,7 +99,25 @@ impl CallerIdentity {
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
         match self {
             Self::Open => None,
-            Self::Known(caller) => Some(caller),
+            Self::Known { caller, .. } => Some(caller),
+        }
+    }
+
+    /// Returns the caller, if the client proved to be it. A preflight only announces one.
+    #[must_use]
+    pub(crate) fn proven(&self) -> Option<&Arc<Caller>> {
+        match self {
+            Self::Open | Self::Known { proof: IdentityProof::Announced, .. } => None,
+            Self::Known { caller, .. } => Some(caller),
+        }
+    }
+
+    /// Returns how the client proved to be a caller, if callers are configured.
+    #[must_use]
+    pub(crate) fn proof(&self) -> Option<IdentityProof> {
+        match self {
+            Self::Open => None,
+            Self::Known { proof, .. } => Some(*proof),
         }
     }
 }
@@ -95,6 +143,11 @@ impl ClientRequest<'_> {
             let is_open = !kinds.accepts_any();
             return if is_open { Ok(CallerIdentity::Open) } else { Err(IdentityError::Missing) };
         }
+        let connection = ambient_identity::find(context)?;
+        if let Some(caller) = self.announced_caller(context) {
+            ambient_identity::check_same(connection, &caller)?;
+            return Ok(CallerIdentity::Known { caller, proof: IdentityProof::Announced });
+        }
         if kinds.accepts_any() {
             let request = SignableRequest {
                 method: self.method,
@@ -107,17 +160,42 @@ impl ClientRequest<'_> {
             let is_signable = !matches!(self.operation, Operation::PostObject | Operation::Preflight);
             let presented = PresentedIdentity::find(&request, context.product)?;
             if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
-                return verification::verify(presented, context).map(CallerIdentity::Known);
+                let proof = presented.proof();
+                let caller = verification::verify(presented, connection, context)?;
+                return Ok(CallerIdentity::Known { caller, proof });
             }
         }
+        if let Some(caller) = connection {
+            let proof = ambient_identity::proof(context);
+            return Ok(CallerIdentity::Known { caller: Arc::clone(caller), proof });
+        }
         match directory.open() {
-            Some(open) => Ok(CallerIdentity::Known(Arc::clone(open))),
+            Some(open) => Ok(CallerIdentity::Known { caller: Arc::clone(open), proof: IdentityProof::Open }),
             None if kinds.token => Err(IdentityError::NoToken),
+            None if kinds.accepts_any() && !kinds.key => Err(ambient_identity::missing(context)),
             None => Err(IdentityError::Missing),
         }
     }
+
+    /// Returns the caller in the presigned URL of the request that a preflight announces. A browser
+    /// sends the URL, but not the method and the headers that its signature covers.
+    fn announced_caller(&self, context: IdentityContext<'_>) -> Option<Arc<Caller>> {
+        let is_preflight =
+            self.operation == Operation::Preflight && !self.headers.contains_key(AUTHORIZATION);
+        // guard: announced-by-preflight
+        if !is_preflight || !context.kinds.key {
+            return None;
+        }
+        claimed_caller::claimed_in_url(self.query, context.directory)
+    }
 }
 
+#[cfg(test)]
+mod ambient_tests;
+#[cfg(test)]
+mod browser_tests;
+#[cfg(test)]
+mod hand_out_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use zeroize::Zeroizing;
 
 use super::identity_error::{IdentityError, MalformedSignature};
+use super::identity_proof::IdentityProof;
 use super::signature_claim::{BAD_AUTHORIZATION, SignatureClaim};
 use super::{v1_claim, v4_claim};
 use crate::oss::{Query, QueryParameter, SigningProduct};
@@ -17,8 +18,12 @@ use crate::sign::{SignableRequest, v4};
 pub(super) enum PresentedIdentity<'a> {
     /// A signature with an access key.
     Signature(SignatureClaim<'a>),
-    /// A bearer token.
-    Token(Zeroizing<Vec<u8>>),
+    /// A bearer token, or a password that is one.
+    Token {
+        text: Zeroizing<Vec<u8>>,
+        /// [`IdentityProof::Bearer`] or [`IdentityProof::Basic`].
+        proof: IdentityProof,
+    },
 }
 
 impl<'a> PresentedIdentity<'a> {
@@ -61,6 +66,15 @@ impl<'a> PresentedIdentity<'a> {
         matches!(self, Self::Signature(_))
     }
 
+    /// Returns the proof that this is, if it is valid.
+    pub(super) fn proof(&self) -> IdentityProof {
+        match self {
+            Self::Signature(claim) if claim.is_url => IdentityProof::PresignedUrl,
+            Self::Signature(_) => IdentityProof::Signature,
+            Self::Token { proof, .. } => *proof,
+        }
+    }
+
     fn in_header(
         request: &SignableRequest<'a>,
         authorization: &'a str,
@@ -69,11 +83,12 @@ impl<'a> PresentedIdentity<'a> {
         let (scheme, fields) = authorization.split_once(' ').unwrap_or((authorization, ""));
         // The schemes of HTTP have any case (RFC 9110, 11.1).
         if scheme.eq_ignore_ascii_case("Bearer") {
-            return Ok(Self::Token(Zeroizing::new(fields.trim_matches(' ').as_bytes().to_vec())));
+            let text = Zeroizing::new(fields.trim_matches(' ').as_bytes().to_vec());
+            return Ok(Self::Token { text, proof: IdentityProof::Bearer });
         }
         if scheme.eq_ignore_ascii_case("Basic") {
-            let token = password(fields).ok_or(BAD_AUTHORIZATION)?;
-            return Ok(Self::Token(token));
+            let text = password(fields).ok_or(BAD_AUTHORIZATION)?;
+            return Ok(Self::Token { text, proof: IdentityProof::Basic });
         }
         // guard: doubles
         reject_doubles(request)?;

@@ -1,7 +1,12 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use std::time::Duration;
+
 use super::caller_origin::CallerOrigin;
+use super::limits::CallerLimits;
+use super::peer_identities::PeerIdentities;
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// A caller as configured.
 #[derive(Debug, Default)]
@@ -10,10 +15,18 @@ pub(crate) struct CallerSettings {
     pub(crate) name: String,
     /// The operations that the caller may use.
     pub(crate) access: CallerAccess,
+    /// The limits that it sets itself.
+    pub(crate) limits: CallerLimits,
+    /// The maximum lifetime of presigned URLs.
+    pub(crate) presign_max: Option<Duration>,
     /// The access keys of the caller.
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.
     pub(crate) token: Option<Secret>,
+    /// Handed-out keys that were issued before this time are rejected.
+    pub(crate) credentials_not_before: Option<Timestamp>,
+    /// The identities that belong to a connection of the caller.
+    pub(crate) peer: PeerIdentities,
     /// `true` if requests without an identity are of this caller. At most one caller is open.
     pub(crate) is_open: bool,
     /// The section that defines the caller.
@@ -25,15 +38,30 @@ impl CallerSettings {
     /// their ids.
     #[must_use]
     pub(crate) fn restricted(&self, access_max: CallerAccess, is_valid: impl Fn(&str) -> bool) -> Self {
-        let Self { name, access, keys, token, is_open, origin } = self;
+        let Self {
+            name,
+            access,
+            limits,
+            presign_max,
+            keys,
+            token,
+            credentials_not_before,
+            peer,
+            is_open,
+            origin,
+        } = self;
         let keys = keys.iter().filter(|key| is_valid(&key.id));
         let copy =
             |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
         Self {
             name: name.clone(),
             access: (*access).min(access_max),
+            limits: *limits,
+            presign_max: *presign_max,
             keys: keys.map(copy).collect(),
             token: token.as_ref().map(|token| Secret::from(token.expose())),
+            credentials_not_before: *credentials_not_before,
+            peer: peer.clone(),
             is_open: *is_open,
             origin: origin.clone(),
         }
@@ -78,6 +106,10 @@ impl CallerAccess {
 pub(crate) struct IdentityKinds {
     /// Access keys of callers.
     pub(crate) key: bool,
+    /// Client certificates.
+    pub(crate) certificate: bool,
+    /// Users and groups at the other end of a Unix socket.
+    pub(crate) uid: bool,
     /// Bearer tokens of callers.
     pub(crate) token: bool,
 }
@@ -85,12 +117,14 @@ pub(crate) struct IdentityKinds {
 impl IdentityKinds {
     /// Returns the accepted kinds, as in the configuration.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        [("key", self.key), ("token", self.token)].into_iter().filter(|kind| kind.1).map(|kind| kind.0)
+        let kinds =
+            [("key", self.key), ("certificate", self.certificate), ("uid", self.uid), ("token", self.token)];
+        kinds.into_iter().filter(|kind| kind.1).map(|kind| kind.0)
     }
 
     /// Returns whether the listener accepts any kind of identity.
     #[must_use]
     pub(crate) fn accepts_any(self) -> bool {
-        self.key || self.token
+        self.key || self.certificate || self.uid || self.token
     }
 }

@@ -1,6 +1,8 @@
 //! The claim that a request is signed with an access key: what its signature says, before any key is
 //! looked up or compared.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 
 use super::identity_error::{IdentityError, MalformedSignature};
@@ -17,12 +19,23 @@ pub(super) struct SignatureClaim<'a> {
     pub(super) provided: &'a str,
     /// `true` if the URL carries the signature.
     pub(super) is_url: bool,
-    /// `true` if a security token accompanies the signature.
-    pub(super) has_token: bool,
+    /// The security token that accompanies the signature.
+    pub(super) token: PresentedToken<'a>,
     /// The time in which the signature is valid.
     pub(super) validity: SignatureValidity,
     /// The signature and the texts that it may have been computed from.
     pub(super) signed: ClaimedText<'a>,
+}
+
+/// A security token that accompanies a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PresentedToken<'a> {
+    /// There is none.
+    Absent,
+    /// The token.
+    Text(&'a str),
+    /// There is more than one, or one that is not text.
+    Invalid,
 }
 
 /// The time in which a signature is valid.
@@ -60,6 +73,26 @@ pub(super) struct ClaimedV4<'a> {
     pub(super) alternative: Option<String>,
 }
 
+impl<'a> PresentedToken<'a> {
+    /// Finds the token in all of the places in which SDKs send one. The signature need not cover it: a
+    /// token belongs to one access key id, and no other fits.
+    pub(super) fn find(request: &SignableRequest<'a>) -> Self {
+        let mut found = Self::Absent;
+        for name in ["x-oss-security-token", "security-token"] {
+            let header = request.headers.get(name).map(|value| value.to_str().ok());
+            let parameter = request.query.get(name).map(|_| text_parameter(request.query, name));
+            for text in [header, parameter].into_iter().flatten() {
+                // guard: one-token
+                found = match (found, text) {
+                    (Self::Absent, Some(text)) => Self::Text(text),
+                    (_, _) => Self::Invalid,
+                };
+            }
+        }
+        found
+    }
+}
+
 impl SignatureValidity {
     /// Checks that a signature is valid at `now`.
     ///
@@ -82,17 +115,26 @@ impl SignatureValidity {
             Self::Around(_) | Self::Until(_) | Self::Between(..) => Ok(()),
         }
     }
+
+    /// Checks that a presigned URL is not valid for longer than `max`. A V1 URL does not say when it
+    /// was made, so its remaining time counts.
+    ///
+    /// # Errors
+    /// [`IdentityError::LongLived`].
+    pub(super) fn check_lifetime(self, max: Duration, now: Timestamp) -> Result<(), IdentityError> {
+        let lifetime_s = match self {
+            Self::Until(expires) => expires.unix_s().saturating_sub(now.unix_s()),
+            Self::Between(begins, expires) => expires.unix_s().saturating_sub(begins.unix_s()),
+            Self::Around(_) | Self::OtherDay => return Ok(()),
+        };
+        let is_longer = u64::try_from(lifetime_s).is_ok_and(|lifetime_s| lifetime_s > max.as_secs());
+        if is_longer { Err(IdentityError::LongLived { max_s: max.as_secs() }) } else { Ok(()) }
+    }
 }
 
 /// Returns whether an access key id has the form of OSS.
 pub(super) fn is_key_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
-/// Returns whether the request has a security token, in any of the places in which SDKs send one.
-pub(super) fn has_token(request: &SignableRequest<'_>) -> bool {
-    let names = ["x-oss-security-token", "security-token"];
-    names.iter().any(|name| request.headers.contains_key(*name) || request.query.get(name).is_some())
 }
 
 /// Returns the date in a header as text.

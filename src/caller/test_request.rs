@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
-use super::{CallerIdentity, ClientRequest, IdentityContext, IdentityError, identify};
+use super::{CallerIdentity, ClientRequest, ConnectionPeer, IdentityContext, IdentityError, identify};
 use crate::oss::{Bucket, Key, Operation, Query, Region, SigningProduct};
 use crate::secret::Secret;
 use crate::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime};
@@ -69,7 +69,17 @@ impl TestRequest {
         self.signed_with(form, NOW, KEY_ID, SECRET)
     }
 
-    pub(super) fn signed_with(mut self, form: SignedForm, at: Timestamp, id: &str, secret: &str) -> Self {
+    pub(super) fn signed_with(self, form: SignedForm, at: Timestamp, id: &str, secret: &str) -> Self {
+        let secret = &Secret::from(secret);
+        self.signed_as(form, at, SigningIdentity { id, secret, token: None })
+    }
+
+    pub(super) fn signed_as(
+        mut self,
+        form: SignedForm,
+        at: Timestamp,
+        identity: SigningIdentity<'_>,
+    ) -> Self {
         let time = SigningTime::new(at);
         let region = Region::parse("cn-hangzhou").expect("a region");
         let scheme = match form {
@@ -78,8 +88,7 @@ impl TestRequest {
                 SigningScheme::V4 { day: time.day(), region: &region }
             }
         };
-        let secret = &Secret::from(secret);
-        let key = SigningKey::new(SigningIdentity { id, secret, token: None }, scheme).expect("a key");
+        let key = SigningKey::new(identity, scheme).expect("a key");
         if form.is_url() {
             self.query = key.presign(&self.signable(), &time, URL_LIFETIME).expect("a URL");
         } else {
@@ -108,9 +117,10 @@ impl TestRequest {
         keys: &DerivedKeys,
         now: Timestamp,
     ) -> Result<String, IdentityError> {
-        let kinds = IdentityKinds { key: true, token: true };
+        let kinds = IdentityKinds { key: true, token: true, ..IdentityKinds::default() };
+        let peer = &ConnectionPeer::default();
         let product = SigningProduct::Oss;
-        self.identify_in(IdentityContext { directory, kinds, product, keys, now })
+        self.identify_in(IdentityContext { directory, kinds, peer, product, keys, now })
     }
 
     pub(super) fn identify_of_kinds(
@@ -119,10 +129,11 @@ impl TestRequest {
         directory: &CallerDirectory,
         keys: &DerivedKeys,
     ) -> Result<String, IdentityError> {
-        self.identify_in(IdentityContext { directory, kinds, product: SigningProduct::Oss, keys, now: NOW })
+        let (product, peer) = (SigningProduct::Oss, &ConnectionPeer::default());
+        self.identify_in(IdentityContext { directory, kinds, peer, product, keys, now: NOW })
     }
 
-    fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {
+    pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {
         let mut sent = self.clone();
         let operation = Operation::classify(
             &sent.method,
@@ -141,7 +152,7 @@ impl TestRequest {
         };
         match identify(request, context)? {
             CallerIdentity::Open => Ok("-".to_owned()),
-            CallerIdentity::Known(caller) => Ok(caller.name.to_string()),
+            CallerIdentity::Known { caller, .. } => Ok(caller.name.to_string()),
         }
     }
 

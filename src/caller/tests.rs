@@ -11,25 +11,32 @@ use super::settings::IdentityKinds;
 use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TOKEN, TestRequest, URL_LIFETIME, directory};
 use crate::time::Timestamp;
 
-fn get() -> TestRequest {
+pub(super) fn get() -> TestRequest {
     TestRequest::new("GET", "a/b+c", "x-oss-process=image/info")
 }
 
 /// The name of an error, in short.
-fn error(result: Result<String, IdentityError>) -> &'static str {
+pub(super) fn error(result: Result<String, IdentityError>) -> &'static str {
     match result {
         Ok(_) => "accepted",
         Err(IdentityError::Missing) => "missing",
         Err(IdentityError::NoToken) => "no token",
         Err(IdentityError::UnknownToken) => "unknown token",
+        Err(IdentityError::UnknownPeer) => "unknown peer",
+        Err(IdentityError::CertificateUsage) => "certificate usage",
+        Err(IdentityError::ExpiredCertificate { .. }) => "expired certificate",
+        Err(IdentityError::WithdrawnCertificate) => "withdrawn certificate",
         Err(IdentityError::UnknownKey { .. }) => "unknown",
         Err(IdentityError::UnexpectedToken { .. }) => "token",
+        Err(IdentityError::TokenExpired { .. }) => "token expired",
+        Err(IdentityError::TokenTooOld) => "token too old",
         Err(IdentityError::UnsignedParameter(_)) => "unsigned parameter",
         Err(IdentityError::Mismatch(_)) => "mismatch",
         Err(IdentityError::UrlParameter(_)) => "url parameter",
         Err(IdentityError::OtherDay { .. }) => "other day",
         Err(IdentityError::Skewed { .. }) => "skewed",
         Err(IdentityError::Expired { .. }) => "expired",
+        Err(IdentityError::LongLived { .. }) => "long-lived",
         Err(IdentityError::NotYetValid { .. }) => "not yet",
         Err(IdentityError::Malformed(malformed)) => match malformed.kind() {
             MalformedKind::Argument => "argument",
@@ -38,7 +45,7 @@ fn error(result: Result<String, IdentityError>) -> &'static str {
     }
 }
 
-fn later(seconds: i64) -> Timestamp {
+pub(super) fn later(seconds: i64) -> Timestamp {
     Timestamp::from_unix_s(NOW.unix_s() + seconds)
 }
 
@@ -523,8 +530,8 @@ fn an_identity_of_a_kind_that_the_listener_does_not_accept_is_rejected() {
     let token = get().header("authorization", &format!("Bearer {TOKEN}"));
     let signed = get().signed(SignedForm::V4Header);
     for (kinds, of_token, of_key) in [
-        (IdentityKinds { key: true, token: false }, "argument", "accepted"),
-        (IdentityKinds { key: false, token: true }, "accepted", "argument"),
+        (IdentityKinds { key: true, ..IdentityKinds::default() }, "argument", "accepted"),
+        (IdentityKinds { token: true, ..IdentityKinds::default() }, "accepted", "argument"),
     ] {
         assert_eq!(error(token.identify_of_kinds(kinds, &directory, &keys)), of_token, "{kinds:?}");
         assert_eq!(error(signed.identify_of_kinds(kinds, &directory, &keys)), of_key, "{kinds:?}");

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::identity_error::{IdentityError, MalformedSignature};
 use super::signature_claim::{
-    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, NO_DATE, SignatureClaim,
-    SignatureValidity, date_header, has_token, is_key_id, text_parameter,
+    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, NO_DATE, PresentedToken,
+    SignatureClaim, SignatureValidity, date_header, is_key_id, text_parameter,
 };
 use crate::oss::{Query, QueryParameter};
 use crate::sign::{SignableRequest, v1};
@@ -37,7 +37,7 @@ pub(super) fn in_header<'a>(
         id,
         provided,
         is_url: false,
-        has_token: has_token(request),
+        token: PresentedToken::find(request),
         validity: SignatureValidity::Around(at),
         signed: ClaimedText::V1 { signature, string_to_sign: v1::string_to_sign_with(request, date) },
     })
@@ -67,7 +67,7 @@ pub(super) fn in_url<'a>(request: &SignableRequest<'a>) -> Result<SignatureClaim
         id,
         provided,
         is_url: true,
-        has_token: has_token(request),
+        token: PresentedToken::find(request),
         validity: SignatureValidity::Until(end),
         signed: ClaimedText::V1 { signature, string_to_sign: v1::string_to_sign_with(request, expires) },
     })

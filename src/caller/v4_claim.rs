@@ -3,8 +3,8 @@
 
 use super::identity_error::{IdentityError, MalformedSignature};
 use super::signature_claim::{
-    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, ClaimedV4, NO_DATE, SignatureClaim,
-    SignatureValidity, date_header, has_token, is_key_id, text_parameter,
+    BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, ClaimedV4, NO_DATE, PresentedToken,
+    SignatureClaim, SignatureValidity, date_header, is_key_id, text_parameter,
 };
 use crate::oss::SigningProduct;
 use crate::sign::SignableRequest;
@@ -38,7 +38,7 @@ pub(super) fn in_header<'a>(
         id,
         provided,
         is_url: false,
-        has_token: has_token(request),
+        token: PresentedToken::find(request),
         validity: if is_of_day { SignatureValidity::Around(at) } else { SignatureValidity::OtherDay },
         signed: ClaimedText::V4(forms.claim(signature, scope, date, at)),
     })
@@ -72,7 +72,7 @@ pub(super) fn in_url<'a>(
         id,
         provided,
         is_url: true,
-        has_token: has_token(request),
+        token: PresentedToken::find(request),
         validity,
         signed: ClaimedText::V4(forms.claim(signature, scope, date, begins)),
     })

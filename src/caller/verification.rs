@@ -3,18 +3,23 @@
 
 use std::sync::Arc;
 
+use super::ambient_identity::check_same;
 use super::directory::Caller;
+use super::hand_out::is_handed_out;
 use super::identity_context::IdentityContext;
 use super::identity_error::{IdentityError, MalformedSignature, SignatureMismatch};
 use super::presented_identity::PresentedIdentity;
-use super::signature_claim::{ClaimedText, ClaimedV4, SignatureClaim};
+use super::signature_claim::{ClaimedText, ClaimedV4, PresentedToken, SignatureClaim};
+use crate::time::Timestamp;
 
-/// Verifies the identity that a request presents, and returns the caller that it proves.
+/// Verifies the identity that a request presents, and returns the caller that it proves: that of its
+/// connection, if the connection has one.
 ///
 /// # Errors
 /// The reason why the identity is rejected.
 pub(super) fn verify(
     presented: PresentedIdentity<'_>,
+    connection: Option<&Arc<Caller>>,
     context: IdentityContext<'_>,
 ) -> Result<Arc<Caller>, IdentityError> {
     let IdentityContext { directory, kinds, .. } = context;
@@ -22,10 +27,13 @@ pub(super) fn verify(
         // guard: keys-are-accepted
         PresentedIdentity::Signature(_) if !kinds.key => Err(NO_KEYS.into()),
         // guard: tokens-are-accepted
-        PresentedIdentity::Token(_) if !kinds.token => Err(NO_TOKENS.into()),
-        PresentedIdentity::Signature(claim) => verify_signature(claim, context),
-        PresentedIdentity::Token(token) => {
-            let caller = directory.token(&token).ok_or(IdentityError::UnknownToken)?;
+        PresentedIdentity::Token { .. } if !kinds.token => Err(NO_TOKENS.into()),
+        PresentedIdentity::Signature(claim) => verify_signature(claim, connection, context),
+        PresentedIdentity::Token { text, .. } => {
+            // The lookup compares digests. It also shows that the token is valid, as a request on a
+            // connection of no caller does.
+            let caller = directory.token(&text).ok_or(IdentityError::UnknownToken)?;
+            check_same(connection, caller)?;
             Ok(Arc::clone(caller))
         }
     }
@@ -33,29 +41,76 @@ pub(super) fn verify(
 
 fn verify_signature(
     claim: SignatureClaim<'_>,
+    connection: Option<&Arc<Caller>>,
     context: IdentityContext<'_>,
 ) -> Result<Arc<Caller>, IdentityError> {
     let IdentityContext { directory, keys, now, .. } = context;
+    let entry = directory.key(claim.id);
+    if let Some(entry) = entry {
+        check_same(connection, &entry.caller)?;
+    }
     // guard: signature-time
     claim.validity.check(now)?;
-    let entry = directory.key(claim.id);
+    if is_handed_out(claim.id) {
+        return verify_handed_out(claim, connection, context);
+    }
     let is_signed = keys.verify(&claim.signed, directory, entry);
     let Some(entry) = entry else { return Err(IdentityError::UnknownKey { id: claim.id.to_owned() }) };
     // A key of a caller has no token.
     // guard: token-of-static-key
-    if claim.has_token {
+    if claim.token != PresentedToken::Absent {
         return Err(IdentityError::UnexpectedToken { id: claim.id.to_owned() });
     }
     // guard: signature-matches
-    if bool::from(is_signed) { Ok(Arc::clone(&entry.caller)) } else { Err(mismatch(claim)) }
+    if !bool::from(is_signed) {
+        return Err(mismatch(claim));
+    }
+    check_lifetime(&claim, &entry.caller, now)?;
+    Ok(Arc::clone(&entry.caller))
+}
+
+/// Verifies a signature with a key that was handed out. An invalid token costs as many HMACs as a
+/// wrong signature.
+fn verify_handed_out(
+    claim: SignatureClaim<'_>,
+    connection: Option<&Arc<Caller>>,
+    context: IdentityContext<'_>,
+) -> Result<Arc<Caller>, IdentityError> {
+    let IdentityContext { directory, keys, now, .. } = context;
+    let opened = match claim.token {
+        PresentedToken::Text(token) => directory.handed_out(claim.id, token, now),
+        PresentedToken::Absent | PresentedToken::Invalid => {
+            Err(IdentityError::UnexpectedToken { id: claim.id.to_owned() })
+        }
+    };
+    if let Ok(entry) = &opened {
+        check_same(connection, &entry.caller)?;
+    }
+    let is_signed = keys.verify(&claim.signed, directory, opened.as_ref().ok());
+    let entry = opened?;
+    // guard: handed-out-signature-matches
+    if !bool::from(is_signed) {
+        return Err(mismatch(claim));
+    }
+    check_lifetime(&claim, &entry.caller, now)?;
+    Ok(entry.caller)
+}
+
+/// Checks that a presigned URL is valid for no longer than its caller may sign URLs for.
+fn check_lifetime(claim: &SignatureClaim<'_>, caller: &Caller, now: Timestamp) -> Result<(), IdentityError> {
+    // guard: lifetime-of-urls
+    match caller.presign_max.filter(|_| claim.is_url) {
+        Some(max) => claim.validity.check_lifetime(max, now),
+        None => Ok(()),
+    }
 }
 
 fn mismatch(claim: SignatureClaim<'_>) -> IdentityError {
-    let SignatureClaim { id, provided, is_url, signed, .. } = claim;
+    let SignatureClaim { id, provided, is_url, token, signed, .. } = claim;
     let (string_to_sign, canonical_request) = match signed {
-        ClaimedText::V1 { string_to_sign, .. } => (string_to_sign, None),
+        ClaimedText::V1 { string_to_sign, .. } => (without(string_to_sign, token), None),
         ClaimedText::V4(ClaimedV4 { string_to_sign, canonical_request, .. }) => {
-            (string_to_sign.into_bytes(), Some(canonical_request))
+            (string_to_sign.into_bytes(), Some(without(canonical_request, token)))
         }
     };
     IdentityError::Mismatch(Box::new(SignatureMismatch {
@@ -65,6 +120,17 @@ fn mismatch(claim: SignatureClaim<'_>) -> IdentityError {
         canonical_request,
         is_url,
     }))
+}
+
+/// Returns a text with the token masked. A token of a handed-out key has the same characters in all
+/// of the texts.
+fn without(text: Vec<u8>, token: PresentedToken<'_>) -> Vec<u8> {
+    let PresentedToken::Text(token) = token else { return text };
+    // guard: token-is-masked
+    if token.is_empty() {
+        return text;
+    }
+    String::from_utf8_lossy(&text).replace(token, "***").into_bytes()
 }
 
 const NO_KEYS: MalformedSignature =

@@ -127,16 +127,18 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
     for listen in &config.listen {
         let kinds: Vec<&str> = listen.identify.names().collect();
         lines.push(format!(
-            "listen     {}{}{}",
+            "listen     {}{}{}{}",
             listen.address,
             if listen.tls.is_some() { " TLS" } else { "" },
+            if listen.content.is_credentials() { " serve credentials" } else { "" },
             if kinds.is_empty() { String::new() } else { format!(" identify {}", kinds.join(", ")) }
         ));
     }
     for caller in config.callers.iter().flatten() {
         let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
+        let peer: String = caller.peer.descriptions().iter().map(|text| format!(" {text}")).collect();
         lines.push(format!(
-            "caller     {} allow {} keys {}{}{} ({})",
+            "caller     {} allow {} keys {}{}{peer}{} ({})",
             caller.name,
             caller.access.as_str(),
             if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },

@@ -22,7 +22,7 @@ impl ChildEnv {
     /// Determines the changes for a proxy with this configuration. `names` are the variables of
     /// this process.
     pub(super) fn new(config: &ProxyConfig, names: Vec<OsString>) -> Self {
-        let references = || config.effective_settings.iter().filter_map(|setting| setting.reference.as_ref());
+        let references = || config.effective_settings.iter().flat_map(|setting| &setting.references);
         let read: HashSet<&OsStr> = references()
             .filter_map(|reference| match reference {
                 ValueReference::Variable(name) => Some(OsStr::new(name)),

@@ -19,7 +19,7 @@ pub(super) struct CompletionArgs {
 pub(super) struct ManArgs {
     /// Command to document, such as run [default: the program]
     #[arg(value_name = "COMMAND")]
-    command: Option<String>,
+    command: Vec<String>,
 }
 
 pub(super) fn completion(shell: &CompletionArgs, mut command: Command) -> CommandExit {
@@ -33,11 +33,8 @@ pub(super) fn completion(shell: &CompletionArgs, mut command: Command) -> Comman
 pub(super) fn page(page: &ManArgs, mut command: Command) -> CommandExit {
     // Gives each subcommand its full name.
     command.build();
-    let wanted = match &page.command {
-        None => Some(command),
-        Some(name) => command.find_subcommand(name).cloned(),
-    };
-    let Some(wanted) = wanted else {
+    let wanted = page.command.iter().try_fold(&command, |command, name| command.find_subcommand(name));
+    let Some(wanted) = wanted.cloned() else {
         complain("unknown command; --help lists the commands");
         return CommandExit::Usage;
     };

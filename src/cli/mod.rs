@@ -13,6 +13,7 @@ mod emulate;
 mod exit;
 mod explain;
 mod flags;
+mod keys;
 mod man;
 mod no_proxy;
 mod output;
@@ -53,6 +54,8 @@ enum CliCommand {
     /// Show the proxy in front of an in-memory OSS emulator
     #[cfg(feature = "emulator")]
     Demo(demo::DemoArgs),
+    /// Make, rotate and revoke keys of callers
+    Keys(keys::KeysArgs),
     /// Print a presigned URL
     Presign(presign::PresignArgs),
     /// Run an in-memory OSS emulator
@@ -94,6 +97,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> CommandExit {
         Some(CliCommand::Doctor(arguments)) => doctor::run(&arguments),
         #[cfg(feature = "emulator")]
         Some(CliCommand::Demo(arguments)) => demo::run(&arguments),
+        Some(CliCommand::Keys(arguments)) => keys::run(&arguments),
         Some(CliCommand::Presign(arguments)) => presign::run(&arguments),
         #[cfg(feature = "emulator")]
         Some(CliCommand::Emulate(arguments)) => emulate::run(&arguments),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::caller_access::AccessCeiling;
 use super::caller_sources::{CallersFile, FileGroup, UnlistedDirectory};
-use super::callers::{self, CallersFileContext, FileCallers, RealKeyIds, RevokedEntries};
+use super::callers::{self, CallerSections, CallersFileContext, FileCallers, RealKeyIds, RevokedEntries};
 use super::confined_directory::ConfinedDirectory;
 use super::credentials::{FileModePolicy, SecretResolver, SecretScope};
 use super::diagnostics::ConfigReport;
 use super::env::{ContentDigest, FileDigest, callers_file_names};
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
+use super::sealed_secrets::SealingMasters;
 use super::section::{ConfigDocument, ConfigFile, ConfigSection};
 use super::settings::{CALLERS_DIR, CALLERS_FILE};
 use crate::caller::CallerAccess;
@@ -38,14 +39,15 @@ pub(super) fn read(
     root: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
     real_ids: &RealKeyIds<'_>,
-    revoked: &mut RevokedEntries,
+    sections: &mut CallerSections,
     report: &mut ConfigReport,
 ) -> CallerFiles {
     let mut read = CallerFiles::default();
     if root.alone("caller").is_some() {
         return read;
     }
-    let mut reader = CallerFileReader { secrets, real_ids, revoked, report };
+    let CallerSections { revoked, masters, .. } = sections;
+    let mut reader = CallerFileReader { secrets, masters, real_ids, revoked, report };
     if let Some(path) = root.text("callers_file", reader.report) {
         let path = PathBuf::from(path.value);
         reader.file(&path, None, &mut read);
@@ -90,6 +92,7 @@ impl CallersDirectory {
 struct CallerFileReader<'a> {
     /// The resolver of the main file.
     secrets: &'a SecretResolver<'a>,
+    masters: &'a SealingMasters,
     real_ids: &'a RealKeyIds<'a>,
     revoked: &'a mut RevokedEntries,
     /// The report of the main file.
@@ -159,6 +162,7 @@ impl CallerFileReader<'_> {
                 read.watched.push(FileDigest { path: path.to_owned(), digest });
                 let context = CallersFileContext {
                     secrets: &secrets,
+                    masters: self.masters,
                     ceiling: team.and_then(|team| team.ceiling),
                     real_ids: self.real_ids,
                 };

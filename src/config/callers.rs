@@ -6,16 +6,22 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::caller_access::{ALLOW, AccessCeiling};
+use super::caller_limits;
+use super::caller_peers::{CallerPeers, ReadCaller};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
+use super::duration;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
+use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings};
+use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_handed_out, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
+use crate::sealing::SealedPlace;
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// The callers of the file.
 pub(super) struct CallerSections {
@@ -27,6 +33,10 @@ pub(super) struct CallerSections {
     pub(super) names: CallerNames,
     /// The keys and callers that are rejected in every file.
     pub(super) revoked: RevokedEntries,
+    /// The masters of sealed secrets.
+    pub(super) masters: SealingMasters,
+    /// The revoked ids of handed-out keys.
+    pub(super) revoked_handed_out: HashSet<String>,
     /// The ids of all keys, including revoked ones.
     key_ids: Vec<SpannedValue<String>>,
 }
@@ -74,12 +84,15 @@ pub(super) fn read(
             clients: ServedClients::All,
             names: CallerNames::default(),
             revoked: RevokedEntries::default(),
+            masters: SealingMasters::default(),
+            revoked_handed_out: HashSet::new(),
             key_ids: Vec::new(),
         };
     }
+    let masters = SealingMasters::read(root, secrets, report);
     let mut revoked = RevokedEntries::read(root, report);
     let has_files = root.has("callers_file") || root.has("callers_dir");
-    let mut reader = CallerReader::new(secrets, &mut revoked);
+    let mut reader = CallerReader::new(secrets, &masters, &mut revoked);
     let SectionCallers { callers, count, has_open, has_revoked_open } = reader.callers(root, report);
     let CallerReader { names, key_ids, .. } = reader;
     let clients = match (has_open, has_revoked_open) {
@@ -90,7 +103,8 @@ pub(super) fn read(
         (false, false) => ServedClients::CallersOnly,
     };
     let names = CallerNames { names: names.into_keys().collect(), has_files, are_incomplete: false };
-    CallerSections { callers, clients, names, revoked, key_ids }
+    let revoked_handed_out = revoked.handed_out();
+    CallerSections { callers, clients, names, revoked, masters, revoked_handed_out, key_ids }
 }
 
 /// Reads the callers of another file. At most this access may be granted there, if there is a limit.
@@ -100,7 +114,7 @@ pub(super) fn read_file(
     revoked: &mut RevokedEntries,
     report: &mut ConfigReport,
 ) -> FileCallers {
-    let mut reader = CallerReader::new(file.secrets, revoked);
+    let mut reader = CallerReader::new(file.secrets, file.masters, revoked);
     reader.file = Some(file);
     let callers = reader.callers(root, report).callers;
     let CallerReader { names, key_ids, .. } = reader;
@@ -111,6 +125,7 @@ pub(super) fn read_file(
 /// What the callers of another file than the main one may refer to and be allowed.
 pub(super) struct CallersFileContext<'a> {
     pub(super) secrets: &'a SecretResolver<'a>,
+    pub(super) masters: &'a SealingMasters,
     pub(super) ceiling: Option<&'a AccessCeiling>,
     pub(super) real_ids: &'a RealKeyIds<'a>,
 }
@@ -176,6 +191,7 @@ struct DescribedCaller {
 /// Reads callers, and compares each with those before it.
 struct CallerReader<'a> {
     secrets: &'a SecretResolver<'a>,
+    masters: &'a SealingMasters,
     revoked: &'a mut RevokedEntries,
     /// Set while another file than the main one is read.
     file: Option<&'a CallersFileContext<'a>>,
@@ -186,6 +202,7 @@ struct CallerReader<'a> {
     id_owners: HashMap<String, KeyIdOwner>,
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
+    peers: CallerPeers<'a>,
     key_ids: Vec<SpannedValue<String>>,
 }
 
@@ -198,15 +215,21 @@ struct KeyIdOwner {
 }
 
 impl<'a> CallerReader<'a> {
-    fn new(secrets: &'a SecretResolver<'a>, revoked: &'a mut RevokedEntries) -> Self {
+    fn new(
+        secrets: &'a SecretResolver<'a>,
+        masters: &'a SealingMasters,
+        revoked: &'a mut RevokedEntries,
+    ) -> Self {
         Self {
             secrets,
+            masters,
             revoked,
             file: None,
             names: HashMap::new(),
             first_open: None,
             id_owners: HashMap::new(),
             token_owners: HashMap::new(),
+            peers: CallerPeers::new(secrets.env),
             key_ids: Vec::new(),
         }
     }
@@ -249,11 +272,17 @@ impl<'a> CallerReader<'a> {
         if !section.has("allow") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
+        let presign_max = section.parsed("presign_max", duration::url_lifetime, report);
         let is_open = self.is_open(section, report);
+        let limits = caller_limits::read(section, "limits", report);
         let before = report.count();
         let sections = section.children("key", report);
-        let token = self.token(section, is_revoked, report);
-        if sections.is_empty() && token.is_none() && !is_open && report.count() == before {
+        // The token of a revoked caller may already be deleted.
+        let token = if is_revoked { None } else { self.token(section, name.as_deref(), report) };
+        let peer = self.peers.read(section, ReadCaller { index, is_revoked }, report);
+        let has_identity = !sections.is_empty() || token.is_some() || !peer.is_empty() || is_open;
+        // The identities of a revoked caller may already be deleted.
+        if !has_identity && !is_revoked && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
         }
         if sections.len() > KEYS_MAX {
@@ -272,7 +301,7 @@ impl<'a> CallerReader<'a> {
             if is_revoked || is_id_revoked {
                 continue;
             }
-            let Some(key) = self.key(section, id, report) else { continue };
+            let Some(key) = self.key(section, name.as_deref(), id, report) else { continue };
             let is_same =
                 |other: &CallerKey| other.id == key.id && other.secret.expose() == key.secret.expose();
             if keys.iter().any(is_same) {
@@ -282,8 +311,22 @@ impl<'a> CallerReader<'a> {
         }
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
+        let presign_max = presign_max.map(|given| given.value);
+        let credentials_not_before = section.parsed("credentials_not_before", time, report);
+        let credentials_not_before = credentials_not_before.map(|given| given.value);
         let origin = section.caller_origin();
-        let settings = CallerSettings { name, access, keys, token, is_open, origin };
+        let settings = CallerSettings {
+            name,
+            access,
+            limits,
+            presign_max,
+            keys,
+            token,
+            credentials_not_before,
+            peer,
+            is_open,
+            origin,
+        };
         DescribedCaller { settings, is_revoked }
     }
 
@@ -314,18 +357,15 @@ impl<'a> CallerReader<'a> {
         true
     }
 
-    /// Reads the token, and reports one that another caller has. The token of a revoked caller may
-    /// already be deleted.
+    /// Reads the token of a caller, and reports one that another caller has.
     fn token(
         &mut self,
         section: &ConfigSection<'_>,
-        is_revoked: bool,
+        caller: Option<&str>,
         report: &mut ConfigReport,
     ) -> Option<Secret> {
-        if is_revoked {
-            return None;
-        }
-        let token = self.secrets.confidential(section, "token", report)?;
+        let place = caller.map(|caller| SealedPlace::Token { caller });
+        let token = self.secret(section, "token", place, report)?;
         let at = section.at("token");
         let text = token.expose();
         if text.len() < SECRET_MIN {
@@ -370,10 +410,12 @@ impl<'a> CallerReader<'a> {
     fn key(
         &self,
         section: &ConfigSection<'_>,
+        caller: Option<&str>,
         id: Option<String>,
         report: &mut ConfigReport,
     ) -> Option<CallerKey> {
-        let secret = self.secrets.confidential(section, "secret", report)?;
+        let place = caller.zip(id.as_deref()).map(|(caller, id)| SealedPlace::Key { caller, id });
+        let secret = self.secret(section, "secret", place, report)?;
         let checked = id.as_ref().map_or(Ok(()), |id| check_key(id, secret.expose(), None));
         if let Err(invalid) = checked {
             report.error(&section.at("secret"), invalid.into());
@@ -381,6 +423,21 @@ impl<'a> CallerReader<'a> {
             report.error(&section.at("secret"), ConfigErrorKind::ShortSecret);
         }
         Some(CallerKey { id: id?, secret })
+    }
+
+    /// Reads a secret by reference or sealed. A sealed one is opened only at a valid place.
+    fn secret(
+        &self,
+        section: &ConfigSection<'_>,
+        key: &str,
+        place: Option<SealedPlace<'_>>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
+        let given = section.text(key, report)?;
+        if SealedPlace::is_sealed(&given.value) {
+            return self.masters.open(&given, place?, report);
+        }
+        self.secrets.confidential(section, key, report)
     }
 }
 
@@ -395,7 +452,9 @@ pub(super) struct RevokedEntries {
 impl RevokedEntries {
     fn read(root: &ConfigSection<'_>, report: &mut ConfigReport) -> Self {
         let entries = root.texts("revoked", report);
-        let matched = entries.iter().map(|entry| (entry.value.clone(), false)).collect();
+        // The ids of handed-out keys are not in the file.
+        let matched =
+            entries.iter().map(|entry| (entry.value.clone(), is_handed_out(&entry.value))).collect();
         Self { entries, matched }
     }
 
@@ -411,6 +470,12 @@ impl RevokedEntries {
         true
     }
 
+    /// Returns the entries that are ids of handed-out keys.
+    fn handed_out(&self) -> HashSet<String> {
+        let entries = self.entries.iter().map(|entry| &entry.value);
+        entries.filter(|entry| is_handed_out(entry)).cloned().collect()
+    }
+
     /// Reports a warning for each entry without a match.
     pub(super) fn warn_of_unmatched(&self, report: &mut ConfigReport) {
         for (index, entry) in self.entries.iter().enumerate() {
@@ -419,6 +484,16 @@ impl RevokedEntries {
             }
         }
     }
+}
+
+/// Returns the text if it is a valid name of a caller, or the error for display.
+pub(crate) fn parse_caller_name(text: &str) -> Result<String, String> {
+    caller_name(text).map_err(|error| error.to_string())
+}
+
+/// Returns the text if it is a valid id of a key of a caller, or the error for display.
+pub(crate) fn parse_key_id(text: &str) -> Result<String, String> {
+    key_id(text).map_err(|error| error.to_string())
 }
 
 fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
@@ -430,10 +505,18 @@ fn caller_name(text: &str) -> Result<String, ConfigErrorKind> {
 }
 
 fn key_id(text: &str) -> Result<String, ConfigErrorKind> {
-    if REAL_ID_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+    if is_real_key_id(text) {
         return Err(ConfigErrorKind::RealKeyId);
     }
+    // guard: static-id-is-not-handed-out
+    if is_handed_out(text) {
+        return Err(ConfigErrorKind::HandedOutKeyId);
+    }
     if is_identifier(text, ID_MAX) { Ok(text.to_owned()) } else { Err(ConfigErrorKind::CallerKeyId) }
+}
+
+fn time(text: &str) -> Result<Timestamp, ConfigErrorKind> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| ConfigErrorKind::NotBefore(text.to_owned()))
 }
 
 fn is_identifier(text: &str, max: usize) -> bool {
@@ -447,7 +530,5 @@ const KEYS_MAX: usize = 2;
 const NAME_MAX: usize = 64;
 /// The maximum length of an id. Those of Alibaba Cloud are shorter.
 const ID_MAX: usize = 128;
-/// The prefixes of access key ids of Alibaba Cloud: long-lived, of STS, and of temporary users.
-const REAL_ID_PREFIXES: [&str; 3] = ["LTAI", "STS.", "TMP."];
 /// The minimum length of a secret: 27 random letters and digits have 160 bits.
 const SECRET_MIN: usize = 27;

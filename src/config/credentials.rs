@@ -19,6 +19,7 @@ use crate::credentials::{
     ProcessConfig, ProviderSpec, SharedFile, SourceEnv, StaticKeyConfig, ToolFileConfig, UriConfig,
     check_key,
 };
+use crate::sealing::SealedPlace;
 use crate::secret::Secret;
 use crate::transport::{InvalidUrl, Url};
 
@@ -192,13 +193,31 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
+        self.of(&given, report)
+    }
+
+    /// Reads the secret that a value refers to. A value that is the secret itself causes a warning.
+    pub(super) fn of(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
             self.has_inline.set(true);
             if let SecretScope::Main = self.scope {
                 report.warn(&given.at, &ConfigWarning::Inline);
             }
         }
-        self.resolve(&given, report)
+        self.resolve(given, report)
+    }
+
+    /// Reads a secret that must not be in the file itself.
+    pub(super) fn referenced(
+        &self,
+        given: &SpannedValue<String>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
+        if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
+            report.error(&given.at, ConfigErrorKind::InlineMaster);
+            return None;
+        }
+        self.resolve(given, report)
     }
 
     fn is_confined(&self) -> bool {
@@ -208,6 +227,7 @@ impl<'a> SecretResolver<'a> {
     fn resolve(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
         let result = match SecretReference::parse(&given.value) {
             SecretReference::Inline(text) => Ok(Secret::from(text)),
+            SecretReference::Sealed => Err(ConfigErrorKind::MisplacedSeal),
             SecretReference::Variable("") | SecretReference::File("") | SecretReference::Systemd("") => {
                 Err(ConfigErrorKind::EmptyReference)
             }
@@ -373,6 +393,7 @@ enum SecretReference<'a> {
     Variable(&'a str),
     File(&'a str),
     Systemd(&'a str),
+    Sealed,
 }
 
 impl<'a> SecretReference<'a> {
@@ -381,6 +402,7 @@ impl<'a> SecretReference<'a> {
             Some(("env", name)) => Self::Variable(name),
             Some(("file", path)) => Self::File(path),
             Some(("credential", name)) => Self::Systemd(name),
+            _ if SealedPlace::is_sealed(text) => Self::Sealed,
             _ => Self::Inline(text),
         }
     }

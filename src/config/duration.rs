@@ -22,6 +22,14 @@ pub(super) fn positive(text: &str) -> Result<Duration, ConfigErrorKind> {
     }
 }
 
+/// Parses the limit of the lifetime of URLs in whole seconds, which may exceed [`LONGEST`].
+pub(super) fn url_lifetime(text: &str) -> Result<Duration, ConfigErrorKind> {
+    match read(text).ok_or_else(|| ConfigErrorKind::Duration(text.to_owned()))? {
+        short if short.as_secs() == 0 => Err(ConfigErrorKind::Zero),
+        lifetime => Ok(lifetime),
+    }
+}
+
 /// Parses the lifetime of a URL, which may exceed the maximum of other durations.
 ///
 /// # Errors

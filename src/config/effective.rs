@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
@@ -23,8 +24,8 @@ pub struct EffectiveSetting {
     pub(crate) value: String,
     /// The origin of the value; `None` for a default.
     pub(crate) origin: Option<ValueOrigin>,
-    /// The source of the value, if the value is a reference.
-    pub(crate) reference: Option<ValueReference>,
+    /// The sources of the value, if it is a reference or a list of them.
+    pub(crate) references: Vec<ValueReference>,
     /// Detects a change of the value, including one that `value` redacts.
     mark: ValueFingerprint,
 }
@@ -110,8 +111,8 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
         };
         let key = setting.path.clone();
         let mark = ValueFingerprint::new(&value);
-        let reference = ValueReference::parse(texts[0]);
-        over.push(EffectiveSetting { key, value, origin: Some(first.at.clone()), reference, mark });
+        let references = Vec::from_iter(ValueReference::parse(texts[0]));
+        over.push(EffectiveSetting { key, value, origin: Some(first.at.clone()), references, mark });
     }
     effective.retain(|setting| !over.iter().any(|over| over.key == setting.key));
     effective.extend(over);
@@ -121,7 +122,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
     let default = |setting: &SingleSetting| {
         let value = setting.spec.default.to_string();
         let mark = ValueFingerprint::new(&value);
-        EffectiveSetting { key: setting.path.clone(), value, origin: None, reference: None, mark }
+        EffectiveSetting { key: setting.path.clone(), value, origin: None, references: Vec::new(), mark }
     };
     let defaults: Vec<EffectiveSetting> = absent.map(default).collect();
     effective.extend(defaults);
@@ -192,7 +193,7 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, settings
             | DeValue::Array(_)) => {
                 let span = value.span();
                 let origin = Some(document.origin(Some(document.line(&span)), String::new()));
-                let reference = other.as_str().and_then(ValueReference::parse);
+                let references = references(name, other);
                 let value = shown(name, other);
                 // A string is either shown completely or redacted completely.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
@@ -201,11 +202,18 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, settings
                 } else {
                     ValueFingerprint::new(&whole(other))
                 };
-                let setting = EffectiveSetting { key, value, origin, reference, mark };
+                let setting = EffectiveSetting { key, value, origin, references, mark };
                 settings.push(WrittenSetting { start: span.start, setting });
             }
         }
     }
+}
+
+/// Returns the sources of a value. The words of a command, for example, are not references.
+fn references(name: &str, value: &DeValue<'_>) -> Vec<ValueReference> {
+    let items = value.as_array().filter(|_| name == MASTER).map(|items| items.iter().map(Spanned::get_ref));
+    let texts = value.as_str().into_iter().chain(items.into_iter().flatten().filter_map(DeValue::as_str));
+    texts.filter_map(ValueReference::parse).collect()
 }
 
 fn shown(name: &str, value: &DeValue<'_>) -> String {
@@ -249,7 +257,9 @@ fn whole(value: &DeValue<'_>) -> Zeroizing<String> {
 fn is_confidential(name: &str, text: &str) -> bool {
     let is_reference = ["file:", "env:", "credential:"].iter().any(|kind| text.starts_with(kind));
     match name {
-        "access_key_id" | "access_key_secret" | "security_token" | "token" | "secret" => !is_reference,
+        "access_key_id" | "access_key_secret" | "security_token" | "token" | "secret" | MASTER => {
+            !is_reference
+        }
         // A URL may contain a key.
         "url" => text.contains(['?', '@']),
         "external_id" => true,
@@ -257,4 +267,6 @@ fn is_confidential(name: &str, text: &str) -> bool {
     }
 }
 
+/// The key whose value is a list of references to secrets.
+const MASTER: &str = "master";
 const HIDDEN: &str = "\"[hidden]\"";

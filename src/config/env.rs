@@ -156,6 +156,10 @@ impl SourceEnv for TrackedEnv<'_> {
         self.env.read_secret(path)
     }
 
+    fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
+        self.env.user_id(name)
+    }
+
     fn check_readable(&self, path: &Path) -> io::Result<()> {
         self.files.lock().push(path.to_owned());
         self.env.check_readable(path)

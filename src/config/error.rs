@@ -2,6 +2,7 @@
 //! a value is repeated only if it cannot hold one.
 
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
+use crate::caller::InvalidSubject;
 use crate::credentials::{BucketEndpointsError, InvalidAccessKey};
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::ListenAddress;
@@ -39,6 +40,8 @@ pub(super) enum ConfigErrorKind {
     Size(String),
     #[error("{0:?} is out of range; must be from 8KiB to 256KiB")]
     HeaderBytes(String),
+    #[error("{0:?} is too low; must be at least 1KiB (per second)")]
+    ByteRate(String),
     #[error("must be greater than 0; omit it for the default")]
     Zero,
 
@@ -81,10 +84,26 @@ pub(super) enum ConfigErrorKind {
         "invalid origin; write it as browsers send it: scheme://host or scheme://host:port, such as https://app.example.com"
     )]
     WebOrigin,
+    #[error("needs trusted_proxies: the addresses or networks of the load balancers that connect here")]
+    NoTrustedProxies,
+    #[error(
+        "the peers of a Unix socket have no address to trust; use a TCP address, or remove proxy_protocol"
+    )]
+    UnixProxyProtocol,
+    #[error(
+        "invalid network {0:?}; write an address, or ADDRESS/BITS with zeros after the prefix, such as 10.0.0.0/8"
+    )]
+    Network(String),
     #[error("identity kind {0:?} is not supported by this build; remove it")]
     LaterIdentity(String),
     #[error("{0:?} is listed twice; remove one of them")]
     RepeatedIdentity(String),
+    #[error(
+        "\"certificate\" requires client certificates; set client_ca_file in tls, or remove \"certificate\""
+    )]
+    NoClientCa,
+    #[error("only a Unix socket reports the user of a client; listen on unix:PATH, or remove \"uid\"")]
+    UidBeyondUnix,
     #[error("there are no callers to identify; add a [[caller]], or remove identify")]
     NoCallers,
     #[error(
@@ -100,7 +119,7 @@ pub(super) enum ConfigErrorKind {
     #[error("another caller is already open ({0}); remove one of the two settings")]
     TwoOpenCallers(String),
     #[error(
-        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], token = \"file:PATH\", or open = true"
+        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], certificate, uid, gid, user, token = \"file:PATH\", or open = true"
     )]
     CallerWithoutIdentity,
     #[error("the caller has {0} keys, and the maximum is two, for a rotation; remove the old ones")]
@@ -109,6 +128,8 @@ pub(super) enum ConfigErrorKind {
     SameKey,
     #[error("invalid id; use 1 to 128 letters, digits, -, _ and .")]
     CallerKeyId,
+    #[error("the id begins like one that is handed out (HO.); use an id such as \"team-a-1\"")]
+    HandedOutKeyId,
     #[error("another caller already has a key with this id ({0}); change one of them")]
     KeyIdInUse(String),
     #[error(
@@ -131,10 +152,71 @@ pub(super) enum ConfigErrorKind {
     TokenCharacters,
     #[error("another caller already has this token ({0}); change one of them")]
     TokenInUse(String),
+    #[error("the master must not be in the file itself; use env:NAME, file:PATH or credential:NAME")]
+    InlineMaster,
+    #[error(
+        "the master has fewer than 32 bytes; use a random master, such as the output of openssl rand -hex 32"
+    )]
+    ShortMaster,
+    #[error("the value is sealed, and there is no master; set master = [\"env:NAME\"] in [sealing]")]
+    NoMaster,
+    #[error("the sealed value is incomplete or altered; copy all of it, or make a new key with `keys new`")]
+    SealForm,
+    #[error(
+        "the sealed value does not belong here: it was sealed with another master, for another caller or id, or altered; move it back, add its master to [sealing], or make a new key with `keys rotate`"
+    )]
+    SealMismatch,
+    #[error(
+        "only the secrets and tokens of callers can be sealed; use env:NAME, file:PATH or credential:NAME"
+    )]
+    MisplacedSeal,
     #[error(
         "tokens would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
     )]
     PlainTokens(std::net::SocketAddr),
+    #[error("another caller already has this identity ({0}); change one of them")]
+    PeerInUse(String),
+    #[error(
+        "65534 is nobody, the id that the system shows for all users and groups that it cannot map; use another user or group"
+    )]
+    Nobody,
+    #[error("the system has no user {0:?}; create it, correct the name, or set uid to its number")]
+    UnknownUser(String),
+    #[error("cannot look up the user {0:?}: {1}; try again, or set uid to its number")]
+    UserLookup(String, String),
+    #[error("set exactly one of dns, uri and subject, such as {{ dns = \"backup.example\" }}")]
+    CertificateNameCount,
+    #[error("invalid DNS name {0:?}; write a host name without * and final dot, such as \"backup.example\"")]
+    CertificateDns(String),
+    #[error("invalid URI {0:?}; write it as in the certificate, such as \"spiffe://example.org/backup\"")]
+    CertificateUri(String),
+    #[error(transparent)]
+    CertificateSubject(#[from] InvalidSubject),
+
+    #[error("invalid time {0:?}; write it as 2026-11-30T00:00:00Z")]
+    NotBefore(String),
+
+    // Keys that are handed out.
+    #[error(
+        "the master has fewer than 32 bytes; use a random one, such as the output of openssl rand -hex 32"
+    )]
+    HandOutMaster,
+    #[error("there are {0} masters, and the maximum is two, for a rotation; remove the old ones")]
+    HandOutMasters(usize),
+    #[error("{0:?} is out of range; must be from 1m to 12h")]
+    HandOutLifetime(String),
+    #[error("a key cannot serve to obtain other keys; remove \"key\" from identify")]
+    KeysForKeys,
+    #[error(
+        "there is no master to make keys with; set master in [hand_out], or credentials to pass on the keys of another proxy"
+    )]
+    NoHandOut,
+    #[error("there are no callers to hand out keys to; add a [[caller]]")]
+    NoHolders,
+    #[error(
+        "keys would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
+    )]
+    PlainKeys(std::net::SocketAddr),
 
     #[error("another caller already has this {0} ({1}); change one of them")]
     ClaimInUse(String, String),

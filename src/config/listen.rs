@@ -9,7 +9,9 @@ use super::callers::ServedClients;
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
+use super::hand_out::HandOutSection;
 use super::origin::{SpannedValue, ValueOrigin};
+use super::proxy_protocol;
 use super::section::{ConfigSection, parsed};
 use super::settings::{ADMIN, LISTEN, TLS};
 use crate::address::{Endpoint, Host, Port};
@@ -28,6 +30,7 @@ pub(super) struct ListenSections {
 pub(super) fn read(
     root: &ConfigSection<'_>,
     clients: ServedClients,
+    hand_out: &HandOutSection,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
 ) -> ListenSections {
@@ -53,21 +56,33 @@ pub(super) fn read(
         let unsafe_open = section.is_true("unsafe_open", report);
         let address = address(section, unsafe_open, clients, report);
         let identify = identify(section, clients, report);
+        let content = hand_out.content(section, identify, clients, report);
         let policy = policy(section, report);
         let domains = section.texts("domains", report);
         let domains = domains.iter().filter_map(|given| parsed(given, domain, report));
         let domains = domains.map(|given| given.value).collect();
         let tls = tls(section, secrets, report);
         let unsafe_plain = section.is_true("unsafe_plain", report);
+        if identify.certificate && tls.as_ref().is_none_or(|tls| tls.client_ca_file.is_none()) {
+            report.error(&section.at("identify"), ConfigErrorKind::NoClientCa);
+        }
+        let trusted_proxies =
+            proxy_protocol::trusted_proxies(section, address.as_ref().map(|given| &given.value), report);
         let Some(address) = address else { continue };
+        if identify.uid && address.value.socket().is_some() {
+            report.error(&section.at("identify"), ConfigErrorKind::UidBeyondUnix);
+        }
         claimed.claim(&address, "a listener", report);
         if let Some(socket) = address.value.socket()
             && !is_loopback(socket)
             && tls.is_none()
-            && identify.token
             && !unsafe_plain
         {
-            report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
+            if identify.token {
+                report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
+            } else if content.is_credentials() {
+                report.error(&address.at, ConfigErrorKind::PlainKeys(socket));
+            }
         }
         listeners.push(ListenSettings {
             address: address.value,
@@ -75,9 +90,11 @@ pub(super) fn read(
             unsafe_open,
             unsafe_plain,
             identify,
+            content,
             domains,
             policy,
             tls,
+            trusted_proxies,
         });
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
@@ -129,11 +146,13 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
     for given in section.texts("identify", report) {
         let kind = match given.value.as_str() {
             "key" => Ok(&mut kinds.key),
+            "certificate" => Ok(&mut kinds.certificate),
+            "uid" => Ok(&mut kinds.uid),
             "token" => Ok(&mut kinds.token),
             later if LATER_IDENTITIES.contains(&later) => {
                 Err(ConfigErrorKind::LaterIdentity(given.value.clone()))
             }
-            _ => Err(ConfigErrorKind::Word(given.value.clone(), "key, token".to_owned())),
+            _ => Err(ConfigErrorKind::Word(given.value.clone(), "key, certificate, uid, token".to_owned())),
         };
         match kind {
             Ok(kind) if *kind => report.error(&given.at, ConfigErrorKind::RepeatedIdentity(given.value)),
@@ -153,7 +172,7 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
 }
 
 /// Kinds of identity that are rejected until a build supports them.
-const LATER_IDENTITIES: [&str; 3] = ["certificate", "uid", "jwt"];
+const LATER_IDENTITIES: [&str; 1] = ["jwt"];
 
 /// Reads the files of a TLS listener. Their contents are parsed when the listener starts, and by
 /// `check`.
@@ -173,6 +192,10 @@ fn tls(
     };
     let certificate = section.parsed("cert_file", readable, report);
     let client_ca = section.parsed("client_ca_file", readable, report);
+    let client_crl = section.parsed("client_crl_file", readable, report);
+    if section.has("client_crl_file") && !section.has("client_ca_file") {
+        report.error(&section.at("client_crl_file"), ConfigErrorKind::Missing(NO_CLIENT_CA));
+    }
     let key = section.text("key_file", report);
     for (name, missing) in [("cert_file", NO_CERTIFICATE), ("key_file", NO_KEY)] {
         if !section.has(name) {
@@ -187,9 +210,11 @@ fn tls(
         cert_file: certificate?.value,
         key_file: PathBuf::from(key.value),
         client_ca_file: client_ca.map(|given| given.value),
+        client_crl_file: client_crl.map(|given| given.value),
     })
 }
 
+const NO_CLIENT_CA: &str = "set client_ca_file to a PEM file with the authorities of the clients";
 const NO_CERTIFICATE: &str = "set cert_file to a PEM file with the certificate of this listener";
 const NO_KEY: &str = "set key_file to a PEM file with the private key of the certificate";
 

@@ -8,6 +8,9 @@ mod admin_config;
 mod caller_access;
 mod caller_changes;
 mod caller_files;
+mod caller_limits;
+mod caller_peers;
+mod caller_settings;
 mod caller_sources;
 mod caller_text;
 mod callers;
@@ -20,15 +23,18 @@ mod env;
 mod error;
 mod fingerprint;
 mod flag_setting;
+mod hand_out;
 mod layer;
 mod lines;
 mod listen;
 mod origin;
 mod ossutil_routes;
 mod provider_settings;
+mod proxy_protocol;
 mod roles;
 mod route;
 mod schema;
+mod sealed_secrets;
 mod section;
 mod settings;
 mod size;
@@ -48,12 +54,14 @@ use std::time::Duration;
 pub(crate) use self::admin_config::AdminConfig;
 pub(crate) use self::caller_changes::caller_changes;
 pub(crate) use self::caller_sources::{BrokenCallersFile, CallerSources};
+pub(crate) use self::callers::{parse_caller_name, parse_key_id};
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
 pub(crate) use self::env::{ContentDigest, FileDigest};
 pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
+pub(crate) use self::sealed_secrets::read_master;
 pub use self::section::ConfigFile;
 #[cfg(test)]
 pub(crate) use self::settings::flag_default;
@@ -72,7 +80,7 @@ use self::source_names::DescribedSource;
 use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::CallerSettings;
+use crate::caller::{CallerLimits, CallerSettings, KeyHandOut};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
@@ -91,6 +99,8 @@ pub struct ProxyConfig {
     pub(crate) caller_sources: CallerSources,
     /// The files of callers and those that they refer to, with the digests of their contents.
     pub(crate) caller_files: Vec<FileDigest>,
+    /// The masters of keys that are handed out.
+    pub(crate) hand_out: Option<Arc<KeyHandOut>>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -170,6 +180,8 @@ pub(crate) struct LimitConfig {
     pub(crate) header_bytes: usize,
     /// Maximum size of a request body in bytes.
     pub(crate) body: u64,
+    /// Limits of each caller that sets none itself.
+    pub(crate) caller: CallerLimits,
     /// Maximum number of connections in use to one destination, per worker.
     pub(crate) upstream_connections: usize,
     /// Maximum number of connection attempts to one destination, per worker.
@@ -277,7 +289,9 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(env, modes);
     let mut caller_sections = callers::read(root, &secrets, report);
-    let ListenSections { listen, admin } = listen::read(root, caller_sections.clients, &secrets, report);
+    let hand_out = hand_out::read(root, &caller_sections, &secrets, report);
+    let ListenSections { listen, admin } =
+        listen::read(root, caller_sections.clients, &hand_out, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
@@ -285,8 +299,9 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let described = credentials::read(root, &secrets, report);
     let real_ids = RealKeyIds::new(&described);
     caller_sections.check_ids(&real_ids, report);
-    let caller_files = caller_files::read(root, &secrets, &real_ids, &mut caller_sections.revoked, report);
+    let caller_files = caller_files::read(root, &secrets, &real_ids, &mut caller_sections, report);
     let callers = CallersByFile::new(caller_sections, caller_files, &real_ids, report);
+    hand_out.check_source(&described, report);
     let context = ValidationContext {
         listeners: &listen,
         caller_names: &callers.names,
@@ -326,6 +341,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         callers: callers.are_enforced.then(|| callers.sources.served()),
         caller_sources: callers.sources,
         caller_files: callers.watched,
+        hand_out: hand_out.keys.map(Arc::new),
         admin,
         routing_table,
         upstreams,
@@ -398,6 +414,7 @@ fn limits(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LimitConfig
         requests: section.count("requests", report),
         header_bytes: section.parsed_or_default("header_bytes", header_bytes, report).value,
         body: section.parsed_or_default("body", size::parse, report).value,
+        caller: caller_limits::read(section, "caller", report),
         upstream_connections: section.count("upstream_connections", report),
         upstream_dials: section.count("upstream_dials", report),
     }

@@ -379,15 +379,31 @@ impl<'a> ConfigSection<'a> {
     /// Reads a whole number from 1 to [`COUNT_MAX`]. Returns the default if the number is missing
     /// or invalid.
     pub(super) fn count(&self, key: &str, report: &mut ConfigReport) -> usize {
+        self.number(key, report).unwrap_or_else(|| self.default_of(key, DefaultValue::as_number))
+    }
+
+    /// Reads a whole number from 1 to [`COUNT_MAX`].
+    pub(super) fn number(&self, key: &str, report: &mut ConfigReport) -> Option<usize> {
         let value = self.value(key).map(Spanned::get_ref);
         let number = value.and_then(DeValue::as_integer).and_then(|number| number.as_str().parse().ok());
-        if let Some(count) = number.filter(|count| (1..=COUNT_MAX).contains(count)) {
-            return count;
-        }
-        if value.is_some() {
+        let number = number.filter(|number| (1..=COUNT_MAX).contains(number));
+        if value.is_some() && number.is_none() {
             self.mistyped(key, &format!("a whole number from 1 to {COUNT_MAX}, without quotes"), report);
         }
-        self.default_of(key, DefaultValue::as_number)
+        number
+    }
+
+    /// Reads the id of a user or a group.
+    pub(super) fn system_id(&self, key: &str, report: &mut ConfigReport) -> Option<SpannedValue<u32>> {
+        let number = self.value(key)?.get_ref().as_integer();
+        let number =
+            number.filter(|number| number.radix() == 10).and_then(|number| number.as_str().parse().ok());
+        // The highest number is that of no id.
+        let Some(id) = number.filter(|id| *id != u32::MAX) else {
+            self.mistyped(key, "the number of a user or a group, without quotes", report);
+            return None;
+        };
+        Some(SpannedValue { value: id, at: self.at(key) })
     }
 
     /// Reads a list of strings. Flags and environment variables, which have no lists, separate them

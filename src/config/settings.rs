@@ -1,6 +1,9 @@
 //! The table of settings: every key of the file with its type, its default, its description and
 //! the flag that overrides it. Those of credentials are in [`super::provider_settings`].
 
+pub(super) use super::caller_settings::{
+    CALLER, CALLER_CERTIFICATE, CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, CALLERS_FILE, CEILING,
+};
 use super::flag_setting::FlagSetting;
 use super::provider_settings::{
     ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, OIDC, OSSUTIL, PROCESS, PROFILE, STATIC, URI,
@@ -27,6 +30,8 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         ),
         section("listen", ValueKind::TableList(&LISTEN)),
         section("caller", ValueKind::TableList(&CALLER)),
+        section("sealing", ValueKind::Table(&SEALING)),
+        section("hand_out", ValueKind::Table(&HAND_OUT)),
         section("admin", ValueKind::Table(&ADMIN)),
         section("upstream", ValueKind::Table(&UPSTREAM)),
         section("route", ValueKind::TableList(&ROUTE)),
@@ -48,6 +53,11 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "`HOST:PORT`, `unix:PATH`, or `systemd:NAME` for the sockets with `FileDescriptorName=NAME`",
         )
         .with_flag(FlagSetting::Listen),
+        SettingSpec::text(
+            "serve",
+            "objects",
+            "`\"objects\"`, or `\"credentials\"` for a listener that serves access keys to callers, and no objects",
+        ),
         SettingSpec::new(
             "tls",
             ValueKind::Table(&TLS),
@@ -64,6 +74,15 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "cross_site_reads",
             false,
             "let images, scripts and links of any site load objects (GET and HEAD without an `Origin`). The Host must be in `domains`, in `match.host` of a route, or a configured endpoint. IP addresses, `localhost` and OSS endpoint names are excluded",
+        ),
+        SettingSpec::boolean(
+            "proxy_protocol",
+            false,
+            "each connection begins with a PROXY protocol header (version 1 or 2), in which a load balancer names its client. Not for Unix sockets",
+        ),
+        SettingSpec::list(
+            "trusted_proxies",
+            "addresses and networks of these load balancers, such as `\"10.0.0.0/8\"`. Required with `proxy_protocol`; connections of others are closed",
         ),
         SettingSpec::boolean(
             "read_only",
@@ -84,12 +103,12 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may present: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller. Required if there are callers and none is open",
+            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
         ),
         SettingSpec::boolean(
             "unsafe_plain",
             false,
-            "accept tokens on a non-loopback address without TLS, where others can read them",
+            "accept tokens and hand out keys on a non-loopback address without TLS, where others can read them",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -105,85 +124,38 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "none",
             "clients must present a certificate of this authority; revocation lists (PEM, `X509 CRL`) in the same file apply, see below",
         ),
-    ]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const CALLERS_DIR: SectionSchema = SectionSchema {
-    name: "callers_dir",
-    groups: &[&[
-        SettingSpec::optional_text("path", "required", "the directory"),
         SettingSpec::optional_text(
-            "ceiling",
+            "client_crl_file",
             "none",
-            "`file:PATH` of a file with the most that its callers may be allowed, such as `allow = \"read\"`",
+            "more revocation lists (PEM) of these authorities; requires `client_ca_file`",
         ),
     ]],
     ..SectionSchema::EMPTY
 };
 
-/// A file of `callers_file` or `callers_dir`.
-pub(super) const CALLERS_FILE: SectionSchema = SectionSchema {
-    name: "a file of callers",
-    groups: &[&[section("caller", ValueKind::TableList(&CALLER))]],
+pub(super) const SEALING: SectionSchema = SectionSchema {
+    name: "[sealing]",
+    groups: &[&[SettingSpec::new(
+        "master",
+        ValueKind::TextList,
+        DefaultValue::Described("none"),
+        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
+    )]],
     ..SectionSchema::EMPTY
 };
 
-/// A file of `callers_dir.ceiling`.
-pub(super) const CEILING: SectionSchema = SectionSchema {
-    name: "a ceiling",
-    groups: &[&[SettingSpec::optional_text("allow", "required", "the highest value of `allow`")]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const CALLER: SectionSchema = SectionSchema {
-    name: "[[caller]]",
+pub(super) const HAND_OUT: SectionSchema = SectionSchema {
+    name: "[hand_out]",
     groups: &[&[
-        SettingSpec::optional_text(
-            "name",
-            "required",
-            "the unique name: 1 to 64 letters, digits, `-`, `_` and `.`",
+        SettingSpec::list(
+            "master",
+            "one or two masters, by reference, with at least 32 random characters: the first makes keys, and both verify them",
         ),
+        SettingSpec::duration("lifetime", "1h", "the lifetime of keys, from `1m` to `12h`"),
         SettingSpec::optional_text(
-            "allow",
-            "nothing, with a warning",
-            "the operations that it may use: `\"everything\"`, or `\"read\"` for GET, HEAD and listing",
-        ),
-        SettingSpec::new(
-            "key",
-            ValueKind::TableList(&CALLER_KEY),
-            DefaultValue::Described("none"),
-            "its access key, or two during a rotation; a list of inline tables with the keys below",
-        ),
-        SettingSpec::optional_text(
-            "token",
+            "credentials",
             "none",
-            "its bearer token, by reference: at least 27 random characters",
-        ),
-        // Without callers, there is no such setting, and thus no value.
-        SettingSpec::new(
-            "open",
-            ValueKind::Boolean,
-            DefaultValue::Described("`false`"),
-            "requests without an identity are of this caller; at most one caller is open",
-        ),
-    ]],
-    later: &["certificate", "uid", "jwt"],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
-    name: "key of [[caller]]",
-    groups: &[&[
-        SettingSpec::optional_text(
-            "id",
-            "required",
-            "the access key id, which no other caller has: 1 to 128 letters, digits, `-`, `_` and `.`",
-        ),
-        SettingSpec::optional_text(
-            "secret",
-            "required",
-            "the access key secret, by reference: at least 27 random characters",
+            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -249,6 +221,11 @@ pub(super) const UPSTREAM: SectionSchema = SectionSchema {
             "CA certificates to trust instead of the host's. This file is watched for changes; the host's are read again by each reload",
         )
         .with_flag(FlagSetting::CaFile),
+        SettingSpec::boolean(
+            "tell_upstream",
+            false,
+            "name the caller in the `User-Agent` of requests to OSS, as `caller/NAME`. OSS writes it to its access log. Such words of the client are removed",
+        ),
         SettingSpec::text("credentials", "default", "the `[credentials.NAME]` that signs"),
     ]],
     ..SectionSchema::EMPTY
@@ -284,7 +261,7 @@ pub(super) const ROUTE: SectionSchema = SectionSchema {
         SettingSpec::optional_text("connect", "likewise", "as in `[upstream]`"),
         SettingSpec::optional_text("credentials", "`[upstream]`'s", "the `[credentials.NAME]` that signs"),
     ]],
-    inherited: &["signature", "ca_file"],
+    inherited: &["signature", "ca_file", "tell_upstream"],
     ..SectionSchema::EMPTY
 };
 
@@ -310,6 +287,12 @@ pub(super) const LIMITS: SectionSchema = SectionSchema {
             "the size of a request head in HTTP/1.1 form; a larger one gets 431",
         ),
         SettingSpec::size("body", "5GiB", "the size of a request body; a larger one gets 400"),
+        SettingSpec::new(
+            "caller",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("none"),
+            "the limits of each caller that does not set its own",
+        ),
         SettingSpec::number(
             "upstream_connections",
             256,
@@ -339,7 +322,11 @@ pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
             "until the response from OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
         ),
         SettingSpec::duration("stall", "60s", "how long either side may be idle during a body"),
-        SettingSpec::duration("queue", "5s", "how long a request waits for a connection to OSS"),
+        SettingSpec::duration(
+            "queue",
+            "5s",
+            "how long a request waits for a connection to OSS, and before that for the limits of its caller",
+        ),
         SettingSpec::duration("idle", "50s", "how long an idle connection is kept open"),
         SettingSpec::duration("drain", "25s", "how long requests in flight may run after TERM"),
         SettingSpec::duration(
@@ -396,12 +383,16 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
 };
 
 /// The sections in which a misplaced key is looked up, in this order.
-const SECTIONS: [&SectionSchema; 25] = [
+const SECTIONS: &[&SectionSchema] = &[
     &LISTEN,
     &TLS,
     &CALLERS_DIR,
     &CALLER,
     &CALLER_KEY,
+    &SEALING,
+    &CALLER_LIMITS,
+    &CALLER_CERTIFICATE,
+    &HAND_OUT,
     &ADMIN,
     &UPSTREAM,
     &ROUTE,

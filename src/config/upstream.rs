@@ -33,6 +33,7 @@ pub(super) struct EndpointSettings {
 pub(super) struct SharedSettings {
     pub(super) addressing: Option<SpannedValue<BucketAddressing>>,
     signature: SpannedValue<SignatureVersion>,
+    tell_upstream: bool,
     /// True if one of the settings is invalid.
     broken: bool,
 }
@@ -99,12 +100,18 @@ impl SharedSettings {
         Self {
             addressing,
             signature: section.word_or_default("signature", &signature, report),
+            tell_upstream: section.is_true("tell_upstream", report),
             broken: report.count() > before,
         }
     }
 
     pub(super) fn signature(&self) -> SignatureVersion {
         self.signature.value
+    }
+
+    /// Returns whether requests name their caller to the upstream.
+    pub(super) fn tell_upstream(&self) -> bool {
+        self.tell_upstream
     }
 }
 

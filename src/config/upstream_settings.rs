@@ -9,6 +9,8 @@ use crate::sign::SignatureVersion;
 pub(crate) struct UpstreamSettings {
     /// The signature version of its requests.
     pub(crate) signature: SignatureVersion,
+    /// `true` if its requests name their caller in `User-Agent`.
+    pub(crate) tell_upstream: bool,
     /// The name of its credential source in [`ProxyConfig::credentials`](super::ProxyConfig::credentials).
     pub(crate) credentials: String,
     /// The file with the only roots that verify its certificates; `None` uses the roots of the

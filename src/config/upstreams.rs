@@ -43,6 +43,7 @@ pub(super) fn read(
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
         signature: shared.signature(),
+        tell_upstream: shared.tell_upstream(),
         credentials: known
             .credentials(&section, report)
             .unwrap_or_else(|| section.default("credentials", |name| Ok(name.to_owned())).value),

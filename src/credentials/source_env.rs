@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::User;
+
 use super::secret_file::SecretText;
 use crate::time::Clock;
 
@@ -35,6 +37,14 @@ pub trait SourceEnv: Clock {
     /// The reason that the file cannot be read.
     fn read_secret(&self, path: &Path) -> io::Result<SecretText> {
         SecretText::read(path)
+    }
+
+    /// Returns the id of a user of the system, or `None` if it has no such user.
+    ///
+    /// # Errors
+    /// The reason that the user database cannot be read.
+    fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
     }
 
     /// Checks that a file that the configuration refers to can be read.

@@ -8,7 +8,7 @@ pub(crate) use pin::PinBreach;
 pub use request_shape::NamedHost;
 pub use request_shape::RequestShape;
 
-use crate::caller::CallerAccess;
+use crate::caller::{CallerAccess, IdentityProof};
 use crate::oss::{AccessKind, Operation};
 
 /// The access policy of a listener.
@@ -126,6 +126,7 @@ impl AccessPolicy {
         if let Some(breach) = request.pin.and_then(|pin| pin::check(pin, request).err()) {
             return PolicyDecision::Deny(breach.into());
         }
+        let announces_url = request.caller.proof() == Some(IdentityProof::Announced);
         match (operation, self.operations, self.unsigned) {
             (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass)
                 if access == CallerAccess::Everything =>
@@ -133,6 +134,11 @@ impl AccessPolicy {
                 PolicyDecision::PassUnsigned
             }
             (Operation::Preflight, _, UnsignedForms::Pass) => PolicyDecision::PassUnsigned,
+            // The bucket has the rules of OSS for other origins. `foreign_page` has checked this one.
+            // guard: preflight-has-origin
+            (Operation::Preflight, _, _) if announces_url && request.headers.contains_key(ORIGIN) => {
+                PolicyDecision::PassUnsigned
+            }
             // guard: form-is-not-signed
             (Operation::PostObject, _, _) => PolicyDecision::Deny(DenyReason::PostForm),
             (Operation::Preflight, _, _) => PolicyDecision::Deny(DenyReason::Preflight),
@@ -175,7 +181,9 @@ impl AccessPolicy {
             || (operation == Operation::GetObjectSettings && Operation::selects_nothing(request.query));
         // guard: names-that-are-set-up
         let is_set_up = request.host == NamedHost::SetUp;
-        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && is_set_up;
+        // guard: no-cross-site-reads-by-ambient-proof
+        let is_ambient = request.caller.proof().is_some_and(IdentityProof::is_ambient);
+        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && is_set_up && !is_ambient;
         // If `Origin` is present, `Sec-Fetch-Site` is ignored.
         if named {
             foreign
@@ -198,7 +206,7 @@ mod tests {
         AccessPolicy, AllowedOperations, CrossSiteReads, DenyReason, NamedHost, PolicyDecision, RequestShape,
         UnsignedForms,
     };
-    use crate::caller::{Caller, CallerAccess, CallerIdentity};
+    use crate::caller::{Caller, CallerAccess, CallerIdentity, IdentityProof};
     use crate::oss::{Operation, Query};
 
     fn decide(
@@ -230,6 +238,76 @@ mod tests {
         })
     }
 
+    fn known(access: CallerAccess, proof: IdentityProof) -> CallerIdentity {
+        let caller = Caller { name: "a".into(), access, presign_max: None, index: 0 };
+        CallerIdentity::Known { caller: Arc::new(caller), proof }
+    }
+
+    #[test]
+    fn a_preflight_of_a_presigned_url_passes_unsigned_from_an_allowed_origin() {
+        let policy = AccessPolicy {
+            allowed_origins: vec!["https://app.example".to_owned()],
+            ..AccessPolicy::default()
+        };
+        let decide = |origin: Option<&'static str>, access, proof| {
+            let value = |origin| (http::header::ORIGIN, HeaderValue::from_static(origin));
+            policy.decide(&RequestShape {
+                caller: &known(access, proof),
+                operation: Operation::Preflight,
+                host: NamedHost::Other,
+                method: &Method::OPTIONS,
+                query: &Query::default(),
+                headers: &origin.map(value).into_iter().collect(),
+                pin: None,
+            })
+        };
+        let own = Some("https://app.example");
+        let rows = [
+            (own, CallerAccess::Read, IdentityProof::Announced, PolicyDecision::PassUnsigned),
+            (
+                own,
+                CallerAccess::Nothing,
+                IdentityProof::Announced,
+                PolicyDecision::Deny(DenyReason::NoRights),
+            ),
+            (own, CallerAccess::Read, IdentityProof::Open, PolicyDecision::Deny(DenyReason::Preflight)),
+            (own, CallerAccess::Read, IdentityProof::Basic, PolicyDecision::Deny(DenyReason::Preflight)),
+            (None, CallerAccess::Read, IdentityProof::Announced, PolicyDecision::Deny(DenyReason::Preflight)),
+            (
+                Some("https://evil.example"),
+                CallerAccess::Read,
+                IdentityProof::Announced,
+                PolicyDecision::Deny(DenyReason::Browser),
+            ),
+        ];
+        for (origin, access, proof, expected) in rows {
+            assert_eq!(decide(origin, access, proof), expected, "{origin:?} {access:?} {proof:?}");
+        }
+    }
+
+    #[test]
+    fn other_sites_show_no_objects_with_a_password_of_the_browser() {
+        let policy =
+            AccessPolicy { cross_site_reads: CrossSiteReads::AllowByName, ..AccessPolicy::default() };
+        let cross_site = (HeaderName::from_static("sec-fetch-site"), HeaderValue::from_static("cross-site"));
+        for (proof, expected) in [
+            (IdentityProof::Basic, PolicyDecision::Deny(DenyReason::CrossSite)),
+            (IdentityProof::PresignedUrl, PolicyDecision::Sign),
+            (IdentityProof::Open, PolicyDecision::Sign),
+        ] {
+            let decision = policy.decide(&RequestShape {
+                caller: &known(CallerAccess::Everything, proof),
+                operation: Operation::GetObject,
+                host: NamedHost::SetUp,
+                method: &Method::GET,
+                query: &Query::default(),
+                headers: &[cross_site.clone()].into_iter().collect(),
+                pin: None,
+            });
+            assert_eq!(decision, expected, "{proof:?}");
+        }
+    }
+
     #[test]
     fn a_read_only_listener_lets_reads_pass() {
         let policy = AccessPolicy { operations: AllowedOperations::ReadOnly, ..AccessPolicy::default() };
@@ -245,7 +323,7 @@ mod tests {
     #[test]
     fn callers_may_do_what_they_are_allowed() {
         let decide = |access, operation, unsigned| {
-            let caller = &CallerIdentity::Known(Arc::new(Caller { name: "a".into(), access, index: 0 }));
+            let caller = &known(access, IdentityProof::Signature);
             let policy = AccessPolicy { unsigned, ..AccessPolicy::default() };
             policy.decide(&RequestShape {
                 caller,

@@ -111,6 +111,10 @@ async fn outbound(
 }
 
 impl RequestTrace for DryRunReport {
+    fn is_limited(&self) -> bool {
+        false
+    }
+
     fn record_object(&mut self, object: &LocatedObject) {
         self.operation = Some(object.operation);
         self.bucket.clone_from(&object.bucket);

@@ -5,11 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use super::caller_limiter::CallerLimitError;
 use super::headers::PROXY_ERROR;
+use super::key_error::KeyRequestError;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
-use crate::caller::{IdentityError, MalformedKind};
+use crate::caller::{HandOutError, IdentityError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
@@ -55,6 +57,12 @@ pub(crate) enum ProxyError {
     /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
+    /// The request exceeds a limit of its caller.
+    #[error(transparent)]
+    CallerLimit(#[from] CallerLimitError),
+    /// The request for access keys is rejected.
+    #[error(transparent)]
+    Keys(#[from] KeyRequestError),
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
@@ -96,6 +104,7 @@ impl ProxyError {
         access.refused = Some(code.as_str());
         access.answered(status.as_u16());
         let id = access.id.to_string();
+        let elapsed_ms = u64::try_from(access.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = self.message();
         let mut elements = Vec::new();
         let mut ec = None;
@@ -123,6 +132,7 @@ impl ProxyError {
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(OSS_REQUEST_ID, id);
         }
+        headers.insert(OSS_SERVER_TIME, HeaderValue::from(elapsed_ms));
         headers.extend(ec.map(|ec| (OSS_ERROR_NUMBER, HeaderValue::from_static(ec))));
         // OSS sends the document of a HEAD request in a header, where SDKs read it.
         if let Some(document) = head_document
@@ -164,6 +174,8 @@ impl ProxyError {
             | Self::Expectation
             | Self::Unidentified(_)
             | Self::Denied(_)
+            | Self::CallerLimit(_)
+            | Self::Keys(_)
             | Self::Credentials(_)
             | Self::SigningKey(_)
             | Self::Unsendable
@@ -228,6 +240,8 @@ impl ProxyError {
                 DenyReason::Preflight => Parts(FORBIDDEN, Code::Preflight, "AccessDenied"),
                 DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
+            Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
+            Self::Keys(why) => Parts::without_keys(why),
             Self::Credentials(_) | Self::SigningKey(_) => {
                 Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }
@@ -245,22 +259,30 @@ impl ErrorResponseParts {
         use RejectionCode as Code;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         match why {
-            IdentityError::Missing => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
+            IdentityError::Missing
+            | IdentityError::UnknownPeer
+            | IdentityError::CertificateUsage
+            | IdentityError::WithdrawnCertificate => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
             IdentityError::NoToken | IdentityError::UnknownToken => {
                 Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
             }
             IdentityError::UnknownKey { .. } | IdentityError::UnexpectedToken { .. } => {
                 Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId")
             }
+            IdentityError::TokenExpired { .. } => Self(FORBIDDEN, Code::Expired, "SecurityTokenExpired"),
+            IdentityError::TokenTooOld => Self(FORBIDDEN, Code::Expired, "InvalidSecurityToken"),
             IdentityError::Mismatch(_) | IdentityError::UnsignedParameter(_) => {
                 Self(FORBIDDEN, Code::BadSignature, "SignatureDoesNotMatch")
             }
             IdentityError::UrlParameter(_) => Self(FORBIDDEN, Code::BadSignature, "AccessDenied"),
+            IdentityError::LongLived { .. } => Self(FORBIDDEN, Code::Denied, "AccessDenied"),
             IdentityError::OtherDay { .. } => {
                 Self(StatusCode::BAD_REQUEST, Code::ClockSkew, "InvalidArgument")
             }
             IdentityError::Skewed { .. } => Self(FORBIDDEN, Code::ClockSkew, "RequestTimeTooSkewed"),
-            IdentityError::Expired { .. } => Self(FORBIDDEN, Code::Expired, "AccessDenied"),
+            IdentityError::Expired { .. } | IdentityError::ExpiredCertificate { .. } => {
+                Self(FORBIDDEN, Code::Expired, "AccessDenied")
+            }
             IdentityError::NotYetValid { .. } => Self(FORBIDDEN, Code::ClockSkew, "AccessDenied"),
             IdentityError::Malformed(malformed) => match malformed.kind() {
                 MalformedKind::Argument => {
@@ -268,6 +290,27 @@ impl ErrorResponseParts {
                 }
                 MalformedKind::Denied => Self(FORBIDDEN, Code::MalformedSignature, "AccessDenied"),
             },
+        }
+    }
+
+    /// Returns the parts for a client that gets no access key.
+    fn without_keys(why: &KeyRequestError) -> Self {
+        use RejectionCode as Code;
+        match why {
+            KeyRequestError::ForeignHost => {
+                Self(StatusCode::MISDIRECTED_REQUEST, Code::UnknownHost, "MisdirectedRequest")
+            }
+            KeyRequestError::ForeignPage => Self(StatusCode::FORBIDDEN, Code::Browser, "AccessDenied"),
+            KeyRequestError::Path => Self(StatusCode::NOT_FOUND, Code::UnknownPath, "NoSuchKey"),
+            KeyRequestError::Method => Self(StatusCode::METHOD_NOT_ALLOWED, Code::Method, "MethodNotAllowed"),
+            KeyRequestError::NotMade(HandOutError::Ended) => {
+                Self(StatusCode::FORBIDDEN, Code::Expired, "AccessDenied")
+            }
+            KeyRequestError::Withdrawn
+            | KeyRequestError::NotHandedOut
+            | KeyRequestError::NotMade(HandOutError::Sealing(_)) => {
+                Self(StatusCode::SERVICE_UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
+            }
         }
     }
 
@@ -335,5 +378,7 @@ fn send_message(upstream: &str, why: &SendError) -> String {
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+/// The time that the server took, in milliseconds.
+const OSS_SERVER_TIME: HeaderName = HeaderName::from_static("x-oss-server-time");
 const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const OSS_ERROR_NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");

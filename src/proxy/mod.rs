@@ -2,13 +2,19 @@
 //! each stage, and each stage consumes the previous value. A request that policy has not admitted
 //! therefore cannot be passed to the signer.
 
+mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
 mod error;
 mod headers;
+mod key_document;
+mod key_error;
+mod key_page;
 mod limited_cache;
+mod page_isolation;
 mod plain_error;
 mod redact;
+mod rejected_identity;
 mod request;
 mod response;
 mod response_body;
@@ -53,26 +59,49 @@ pub(crate) async fn handle(
     in_flight: Rc<()>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let mut access = AccessLogEvent::begin(core.logged(), core.meter(), Rc::clone(&in_flight));
+    access.client = listener.client;
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
-    let mut response = match forward(&core, &listener, &mut inbound, &mut access).await {
-        Ok(response) => response.respond(core.transport().stall(), access),
-        Err(refusal) => {
-            core.counters().refusal(RejectedRequest {
-                at: core.clock().now(),
-                id: access.id,
-                code: refusal.code(),
-                operation: access.operation.map(Operation::name),
-            });
-            // guard: rejection-is-response
-            inbound.refuse(&refusal, access)
+    let mut response = if listener.rules.content.is_credentials() {
+        match Box::pin(key_page::answer(&core, &listener, &mut inbound, &mut access)).await {
+            Ok(document) => inbound.answer(document.respond(access)),
+            Err(refusal) => refuse(&core, inbound, &refusal, access),
         }
+    } else {
+        let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
+        let isolation = inbound.isolation;
+        let mut response = match forwarded {
+            Ok(response) => response.respond(core.transport().stall(), access),
+            Err(refusal) => refuse(&core, inbound, &refusal, access),
+        };
+        isolation.apply(response.headers_mut());
+        response
     };
     if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     Ok(response)
+}
+
+/// Counts a rejection, and builds its response.
+fn refuse(
+    core: &WorkerCore,
+    inbound: InboundRequest,
+    refusal: &ProxyError,
+    access: AccessLogEvent,
+) -> Response<ResponseBody> {
+    if let ProxyError::Unidentified(why) = refusal {
+        rejected_identity::warn_of_real_key(core, why);
+    }
+    core.counters().refusal(RejectedRequest {
+        at: core.clock().now(),
+        id: access.id,
+        code: refusal.code(),
+        operation: access.operation.map(Operation::name),
+    });
+    // guard: rejection-is-response
+    inbound.refuse(refusal, access)
 }
 
 /// Signs and sends a request, unless too many are in flight, and waits for the response head.
@@ -88,7 +117,10 @@ async fn forward(
     let now = core.signing_time();
     let times = SignatureTimes { signed_at: &now, valid_at: now.at() };
     let signed = sign(core, listener, inbound, times, access).await?;
-    signed.send(core, inbound, access).await
+    let permit = signed.permit();
+    inbound.set_permit(permit.clone());
+    let response = signed.send(core, inbound, access).await?;
+    Ok(response.with_permit(permit))
 }
 
 /// Runs the stages up to the signature, in their required order. A dry run uses it too.
@@ -100,7 +132,11 @@ async fn sign<'a>(
     trace: &mut impl RequestTrace,
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    let mut identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    inbound.isolation = identified.isolation(listener.rules.identify);
+    if trace.is_limited() && !identified.begin(core) {
+        Box::pin(identified.wait(core)).await?;
+    }
     let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     match admitted.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {

@@ -1,6 +1,7 @@
 //! An inbound request: its head, the framing of its body, and the body until it is consumed.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
@@ -9,11 +10,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
+use super::caller_limiter::CallerPermit;
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
+use super::page_isolation::PageIsolation;
 use super::response_body::ResponseBody;
 use super::state::{AcceptingListener, ProxyState, RequestLimits};
 use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
+use crate::caller;
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
@@ -29,6 +33,10 @@ pub(super) struct InboundRequest {
     ends: EofSemantics,
     body: Option<Incoming>,
     in_flight: Rc<()>,
+    /// The permit of the caller, if it has limits.
+    permit: Option<Rc<CallerPermit>>,
+    /// The isolation of the response, once the client is identified.
+    pub(super) isolation: PageIsolation,
 }
 
 /// The framing of the request body.
@@ -134,6 +142,8 @@ impl InboundRequest {
             },
             body: Some(body),
             in_flight,
+            permit: None,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -157,6 +167,8 @@ impl InboundRequest {
             ends: EofSemantics::Surely,
             body: None,
             in_flight,
+            permit: None,
+            isolation: PageIsolation::default(),
         }
     }
 
@@ -170,12 +182,13 @@ impl InboundRequest {
         std::mem::take(&mut self.headers)
     }
 
-    /// Resolves the target of the request, after checking its limits and its framing.
-    pub(super) fn locate(
-        &mut self,
-        listener: &AcceptingListener,
-        state: &ProxyState,
-    ) -> Result<LocatedObject, ProxyError> {
+    /// Returns the target.
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Checks the limits of the head, and converts it to the form of HTTP/1.1.
+    pub(super) fn check_head(&mut self, state: &ProxyState) -> Result<(), ProxyError> {
         if self.headers.len() > HEADER_LINES_MAX {
             return Err(ProxyError::TooManyHeaders(HEADER_LINES_MAX));
         }
@@ -186,6 +199,16 @@ impl InboundRequest {
         if self.ends == EofSemantics::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
+        Ok(())
+    }
+
+    /// Resolves the target of the request, after checking its limits and its framing.
+    pub(super) fn locate(
+        &mut self,
+        listener: &AcceptingListener,
+        state: &ProxyState,
+    ) -> Result<LocatedObject, ProxyError> {
+        self.check_head(state)?;
         // Only plain chunks can be forwarded; hyper accepts other codings.
         // guard: other-codings
         if self.announced.coding == HeaderCheck::Otherwise {
@@ -202,8 +225,11 @@ impl InboundRequest {
         if self.announced.expectation == HeaderCheck::Otherwise {
             return Err(ProxyError::Expectation);
         }
-        strip_hop_by_hop(&mut self.headers);
         let rules = &listener.rules;
+        if rules.identify.accepts_any() {
+            caller::check_nominated(&self.headers)?;
+        }
+        strip_hop_by_hop(&mut self.headers);
         let listener_names = ListenerNames {
             domains: &rules.domains,
             scheme: if rules.tls { UrlScheme::Https } else { UrlScheme::Http },
@@ -212,6 +238,11 @@ impl InboundRequest {
         };
         let names = (listener_names, &state.routing_table);
         Ok(LocatedObject::find(&self.method, &self.uri, &self.headers, names)?)
+    }
+
+    /// Sets the permit of the caller, which is held until the body was read.
+    pub(super) fn set_permit(&mut self, permit: Option<Rc<CallerPermit>>) {
+        self.permit = permit;
     }
 
     /// Combines the body with the head that will be sent, and keeps the framing of the client.
@@ -224,8 +255,13 @@ impl InboundRequest {
     ) -> Option<Request<RequestBody>> {
         self.frame(head.headers_mut());
         let in_flight = Rc::clone(&self.in_flight);
-        let byte_observer = Box::new(ReceivedByteObserver(byte_counter));
-        let body = RequestBody::new(self.body.take()?, self.ends, byte_observer, limits.body, in_flight);
+        let permit = self.permit.take();
+        let upload = permit.as_ref().and_then(|permit| permit.upload().map(Arc::clone));
+        let byte_observer = Box::new(ReceivedByteObserver { byte_counter, _permit: permit });
+        let mut body = RequestBody::new(self.body.take()?, self.ends, byte_observer, limits.body, in_flight);
+        if let Some(upload) = upload {
+            body = body.throttled(upload);
+        }
         Some(head.map(|()| body))
     }
 
@@ -252,7 +288,13 @@ impl InboundRequest {
     /// the connection can be reused. After a larger body or `Expect` the connection is closed:
     /// after `Expect` the client may or may not send the body.
     pub(super) fn refuse(self, refusal: &ProxyError, access: AccessLogEvent) -> Response<ResponseBody> {
-        let mut response = refusal.response(&self.method, access);
+        let response = refusal.response(&self.method, access);
+        self.answer(response)
+    }
+
+    /// Returns a response without reading the body as a request of its own: a small body is drained,
+    /// and after any other the connection is closed.
+    pub(super) fn answer(self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
         let done = match (self.body, self.framing) {
             (None, RequestFraming::Absent | RequestFraming::Length(0)) => true,
             (None, RequestFraming::Length(_) | RequestFraming::Chunked) => false,
@@ -274,11 +316,15 @@ impl InboundRequest {
 
 /// An observer that adds the bytes of a body to the counter of its request.
 #[derive(Debug)]
-struct ReceivedByteObserver(Rc<BodyByteCounter>);
+struct ReceivedByteObserver {
+    byte_counter: Rc<BodyByteCounter>,
+    /// Held as long as the body.
+    _permit: Option<Rc<CallerPermit>>,
+}
 
 impl ByteObserver for ReceivedByteObserver {
     fn observe_bytes(&self, bytes: u64) {
-        self.0.add(bytes);
+        self.byte_counter.add(bytes);
     }
 }
 

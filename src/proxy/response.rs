@@ -1,6 +1,7 @@
 //! The response from OSS, prepared for the client. Error responses are small, and may repeat the
 //! security token of the request.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use tracing::debug;
 
+use super::caller_limiter::CallerPermit;
 use super::error::ProxyError;
 use super::headers::{BodyFraming, NOTE, settle_answer};
 use super::plain_error::TokenSearch;
@@ -28,6 +30,8 @@ pub(super) struct UpstreamResponse {
     bodiless: bool,
     /// The document that replaces the body, if there is one.
     replaced: Option<Bytes>,
+    /// The permit of the caller, if it has limits.
+    permit: Option<Rc<CallerPermit>>,
 }
 
 /// The body of an error response, as far as it was read.
@@ -93,12 +97,17 @@ impl UpstreamResponse {
                 "the upstream response has neither length nor chunks; truncation cannot be detected on plain TCP"
             );
         }
-        Ok(Self { response, connection: Some(connection), bodiless, replaced: None })
+        Ok(Self { response, connection: Some(connection), bodiless, replaced: None, permit: None })
+    }
+
+    /// Sets the permit of the caller, which is held until the response has ended.
+    pub(super) fn with_permit(self, permit: Option<Rc<CallerPermit>>) -> Self {
+        Self { permit, ..self }
     }
 
     /// Builds the response for the client.
     pub(super) fn respond(self, stall: Duration, mut access: AccessLogEvent) -> Response<ResponseBody> {
-        let Self { response, connection, replaced, .. } = self;
+        let Self { response, connection, replaced, permit, .. } = self;
         let (head, inner) = response.into_parts();
         access.answered(head.status.as_u16());
         if access.is_logged() {
@@ -108,7 +117,8 @@ impl UpstreamResponse {
         if let Some(document) = replaced {
             return Response::from_parts(head, ResponseBody::own(document, access));
         }
-        Response::from_parts(head, ResponseBody::download(inner, connection, stall, access))
+        let body = ResponseBody::download(inner, connection, stall, access);
+        Response::from_parts(head, body.with_permit(permit))
     }
 
     /// Returns whether the response is a success without an error header.

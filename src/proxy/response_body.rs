@@ -2,6 +2,7 @@
 //! proxy.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use super::caller_limiter::CallerPermit;
 use crate::telemetry::{AccessLogEvent, ResponseEnd};
-use crate::transport::{IdleTimeout, PooledConnection};
+use crate::transport::{BodyThrottle, IdleTimeout, PooledConnection};
 
 /// The body of a response. The access event is written when it is dropped.
 pub(crate) struct ResponseBody(ResponseBodyKind);
@@ -37,6 +39,10 @@ struct DownloadBody {
     connection: Option<PooledConnection>,
     stall: IdleTimeout,
     access: AccessLogEvent,
+    /// Slows the body down to the limit of the caller, if it has one.
+    throttle: Option<Box<BodyThrottle>>,
+    /// The permit of the caller, if it has limits.
+    permit: Option<Rc<CallerPermit>>,
 }
 
 impl ResponseBody {
@@ -48,10 +54,25 @@ impl ResponseBody {
         stall: Duration,
         access: AccessLogEvent,
     ) -> Self {
-        let mut download =
-            Box::new(DownloadBody { inner, connection, stall: IdleTimeout::new(stall), access });
+        let mut download = Box::new(DownloadBody {
+            inner,
+            connection,
+            stall: IdleTimeout::new(stall),
+            access,
+            throttle: None,
+            permit: None,
+        });
         download.look_for_end();
         Self(ResponseBodyKind::Download(download))
+    }
+
+    /// Sets the permit of the caller, which is held as long as the body.
+    pub(super) fn with_permit(mut self, permit: Option<Rc<CallerPermit>>) -> Self {
+        if let ResponseBodyKind::Download(download) = &mut self.0 {
+            download.throttle = permit.as_ref().and_then(|permit| permit.download_throttle()).map(Box::new);
+            download.permit = permit;
+        }
+        self
     }
 
     /// Wraps a complete document.
@@ -78,9 +99,26 @@ impl DownloadBody {
     /// Releases the connection at the end of the body. hyper does not poll further once the
     /// announced length has arrived.
     fn look_for_end(&mut self) {
-        if self.inner.is_end_stream() {
+        if self.is_end_stream() {
             self.end();
         }
+    }
+
+    /// Returns whether the upstream has sent the whole body, and nothing of it is held.
+    fn is_end_stream(&self) -> bool {
+        !self.is_holding() && self.inner.is_end_stream()
+    }
+
+    /// Returns whether a frame waits for the limit of the caller.
+    fn is_holding(&self) -> bool {
+        self.throttle.as_ref().is_some_and(|throttle| throttle.is_holding())
+    }
+
+    /// Passes a part of the body to the client.
+    fn pass_on(&mut self, data: Bytes) -> Frame<Bytes> {
+        self.access.add_response_bytes(data.len() as u64);
+        self.look_for_end();
+        Frame::data(data)
     }
 
     fn end(&mut self) {
@@ -92,6 +130,12 @@ impl DownloadBody {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         loop {
+            if let Some(throttle) = &mut self.throttle
+                && throttle.is_holding()
+            {
+                let piece = std::task::ready!(throttle.poll_piece(cx));
+                return Poll::Ready(Some(Ok(self.pass_on(piece))));
+            }
             let polled = Pin::new(&mut self.inner).poll_frame(cx);
             // guard: upstream-stops
             if self.stall.is_over(&polled, cx) {
@@ -111,13 +155,17 @@ impl DownloadBody {
                     Poll::Ready(Some(Err(error.into())))
                 }
                 Poll::Ready(Some(Ok(frame))) => {
-                    let Some(data) = frame.data_ref() else {
+                    let Ok(data) = frame.into_data() else {
                         // Trailers are for this hop; they were not announced to the client.
                         continue;
                     };
-                    self.access.add_response_bytes(data.len() as u64);
-                    self.look_for_end();
-                    Poll::Ready(Some(Ok(frame)))
+                    if let Some(throttle) = &mut self.throttle
+                        && !data.is_empty()
+                    {
+                        throttle.hold(data);
+                        continue;
+                    }
+                    Poll::Ready(Some(Ok(self.pass_on(data))))
                 }
             };
         }
@@ -142,14 +190,17 @@ impl HttpBody for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            ResponseBodyKind::Download(download) => download.inner.is_end_stream(),
+            ResponseBodyKind::Download(download) => download.is_end_stream(),
             ResponseBodyKind::Own { document, .. } => document.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            ResponseBodyKind::Download(download) => download.inner.size_hint(),
+            ResponseBodyKind::Download(download) => {
+                let unread = download.inner.size_hint();
+                download.throttle.as_ref().map_or(unread, |throttle| throttle.with_held(&unread))
+            }
             ResponseBodyKind::Own { document, .. } => document.size_hint(),
         }
     }

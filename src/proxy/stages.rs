@@ -8,9 +8,11 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use tokio::time::Instant;
 
+use super::caller_limiter::CallerPermit;
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
 use super::headers::prepare_headers;
+use super::page_isolation::PageIsolation;
 use super::request::InboundRequest;
 use super::response::{KeyRejection, UpstreamResponse};
 use super::signing::{AddressedRequest, SigningKeyError};
@@ -18,7 +20,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityContext};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityKinds};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -31,6 +33,8 @@ use crate::transport::{RequestBody, ResponseTimeout, UpstreamExchange};
 pub(super) struct LocatedRequest {
     request: AddressedRequest,
     headers: HeaderMap,
+    /// The permit of the caller, if it has limits.
+    permit: Option<Rc<CallerPermit>>,
 }
 
 /// A request with an identified caller. The client's own signature is removed.
@@ -42,6 +46,7 @@ pub(super) struct IdentifiedRequest {
 /// A request that policy allows: the only type that can be routed.
 pub(super) struct AdmittedRequest {
     located: Box<LocatedRequest>,
+    caller: CallerIdentity,
     decision: AdmittedDecision,
 }
 
@@ -99,7 +104,7 @@ impl LocatedRequest {
         let request =
             AddressedRequest { object: inbound.locate(listener, state)?, method: inbound.method().clone() };
         trace.record_object(&request.object);
-        Ok(Box::new(Self { request, headers: inbound.take_headers() }))
+        Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None }))
     }
 
     /// Identifies the client as of `now`, and removes its signature.
@@ -120,14 +125,18 @@ impl LocatedRequest {
             query: &mut object.query,
             headers: &mut self.headers,
         };
-        let context = IdentityContext {
-            directory: &core.state().callers.directory,
-            kinds: listener.rules.identify,
-            product: region.map_or(SigningProduct::Oss, Region::product),
-            keys: core.caller_keys(),
-            now,
+        let product = region.map_or(SigningProduct::Oss, Region::product);
+        let context = core.identity_context(listener, product, now);
+        let caller = match caller::identify(request, context) {
+            Ok(caller) => caller,
+            Err(error) => {
+                let directory = &core.state().callers.directory;
+                if let Some(claimed) = caller::claimed_caller(&self.headers, &object.query, directory) {
+                    trace.record_rejected_claim(&claimed, core.state());
+                }
+                return Err(error.into());
+            }
         };
-        let caller = caller::identify(request, context)?;
         if let Some(caller) = caller.caller() {
             object.route_for_caller(&caller.name, &core.state().routing_table)?;
         }
@@ -137,6 +146,31 @@ impl LocatedRequest {
 }
 
 impl IdentifiedRequest {
+    /// Returns the isolation of the response, on a listener that accepts `kinds` of identity.
+    pub(super) fn isolation(&self, kinds: IdentityKinds) -> PageIsolation {
+        PageIsolation::for_identity(&self.caller, kinds)
+    }
+
+    /// Begins the request within the limits of the caller. Returns `false` if it must wait for them.
+    pub(super) fn begin(&mut self, core: &WorkerCore) -> bool {
+        let limiter = self.caller.proven().and_then(|caller| core.state().callers.limiter(caller));
+        let Some(limiter) = limiter else { return true };
+        self.located.permit = limiter.begin().map(Rc::new);
+        self.located.permit.is_some()
+    }
+
+    /// Waits until the limits of the caller permit the request.
+    pub(super) async fn wait(&mut self, core: &WorkerCore) -> Result<(), ProxyError> {
+        let callers = &core.state().callers;
+        if let Some(caller) = self.caller.proven()
+            && let Some(limiter) = callers.limiter(caller)
+        {
+            let permit = limiter.wait(core.transport().queue(), &callers.metrics(caller)).await?;
+            self.located.permit = Some(Rc::new(permit));
+        }
+        Ok(())
+    }
+
     /// Returns the request if policy allows it. No other function makes an [`AdmittedRequest`].
     pub(super) fn admit(
         self,
@@ -162,7 +196,7 @@ impl IdentifiedRequest {
             PolicyDecision::PassUnsigned => AdmittedDecision::Unsigned,
             PolicyDecision::Deny(denial) => return Err(denial.into()),
         };
-        Ok(AdmittedRequest { located, decision })
+        Ok(AdmittedRequest { located, caller, decision })
     }
 }
 
@@ -173,13 +207,17 @@ impl AdmittedRequest {
         core: &'a WorkerCore,
         trace: &mut impl RequestTrace,
     ) -> Result<RoutedRequest<'a>, ProxyError> {
-        let Self { mut located, decision } = self;
+        let Self { mut located, caller, decision } = self;
         let object = &located.request.object;
         let state = core.state();
         let upstream = state.upstream(object.upstream).ok_or(SigningKeyError::NoRegion)?;
         let cached_endpoint = core.endpoint_cache().get(object, &state.routing_table, upstream.trust)?;
         trace.record_route(object.upstream, &cached_endpoint.endpoint);
         prepare_headers(&mut located.headers);
+        if upstream.tell_upstream {
+            let name = caller.caller().map(|caller| &*caller.name);
+            caller::name_in_user_agent(&mut located.headers, name);
+        }
         Ok(match (decision, &upstream.source) {
             (AdmittedDecision::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
@@ -244,6 +282,11 @@ impl<'a> SignedRequest<'a> {
         Ok(Self { located, target, cached_endpoint, response_timeout, signer: None })
     }
 
+    /// Returns the permit of the caller, if it has limits.
+    pub(super) fn permit(&self) -> Option<Rc<CallerPermit>> {
+        self.located.permit.clone()
+    }
+
     /// Returns the request line, without the line break.
     pub(super) fn request_line(&self) -> String {
         format!("{} {} HTTP/1.1", self.located.request.method, self.target)
@@ -262,7 +305,7 @@ impl<'a> SignedRequest<'a> {
         keys: &SigningKeyCache,
     ) -> Result<Option<SigningTexts>, ProxyError> {
         let Some(signer) = &self.signer else { return Ok(None) };
-        let LocatedRequest { request, headers } = &*self.located;
+        let LocatedRequest { request, headers, .. } = &*self.located;
         Ok(Some(signer.key(&self.cached_endpoint, now, keys)?.signed(&request.signable(headers), now)))
     }
 

@@ -1,16 +1,22 @@
 //! State shared by requests: that of the process, and that of each worker.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::caller_limiter::CallerLimiter;
 use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::{Caller, CallerDirectory, CallerSettings, DerivedKeys, IdentityKinds};
+use crate::caller::{
+    Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityContext,
+    IdentityKinds, KeyHandOut, ListenerContent,
+};
 use crate::credentials::{CredentialServices, CredentialSource};
+use crate::oss::SigningProduct;
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
 use crate::telemetry::{AccessLogging, CallerMetrics, MetricsHandle, ProcessCounters};
@@ -25,6 +31,8 @@ pub struct ProxyState {
     pub(crate) upstreams: Vec<UpstreamSigning>,
     /// The callers.
     pub(crate) callers: ServedCallers,
+    /// The credential sources whose keys listeners pass on, by name.
+    pub(crate) passed_on: HashMap<String, Arc<CredentialSource>>,
     /// The access log setting: whether each request is logged.
     pub(crate) access_log: AccessLogging,
     /// The request limits.
@@ -35,12 +43,14 @@ pub struct ProxyState {
     pub(crate) services: Arc<CredentialServices>,
 }
 
-/// The callers of a configuration, with their metrics.
+/// The callers of a configuration, with their metrics and the state of their limits.
 pub(crate) struct ServedCallers {
     /// The callers, by their identities.
     pub(super) directory: CallerDirectory,
     /// The metrics of each caller, by its index in the directory.
     metrics: Vec<Arc<CallerMetrics>>,
+    /// The state of the limits of each caller, by its index in the directory; `None` without limits.
+    limiters: Vec<Option<Arc<CallerLimiter>>>,
 }
 
 /// Limits on inbound requests.
@@ -58,6 +68,8 @@ pub(crate) struct RequestLimits {
 pub(crate) struct UpstreamSigning {
     /// The version of the signature.
     pub(crate) signature: SignatureVersion,
+    /// `true` if requests name their caller in `User-Agent`.
+    pub(crate) tell_upstream: bool,
     /// The credential source; `None` if requests are not signed.
     pub(crate) source: Option<Arc<CredentialSource>>,
     /// The trust store that verifies the upstream.
@@ -71,6 +83,8 @@ pub(crate) struct ListenerRules {
     pub(crate) domains: Vec<String>,
     /// The kinds of identity that the listener accepts.
     pub(crate) identify: IdentityKinds,
+    /// What the listener serves.
+    pub(crate) content: ListenerContent,
     /// The access policy.
     pub(crate) policy: AccessPolicy,
     /// `true` if the listener uses TLS.
@@ -87,6 +101,10 @@ pub(crate) struct AcceptingListener {
     pub(crate) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(crate) address: Option<SocketAddr>,
+    /// The peer of the connection.
+    pub(crate) peer: Rc<ConnectionPeer>,
+    /// The address of the client, if it has one. It may come from a load balancer.
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.
@@ -123,13 +141,36 @@ impl ProxyState {
 }
 
 impl ServedCallers {
-    /// Creates the directory of the configured callers, and finds their metrics.
+    /// Creates the directory of the configured callers, and finds their metrics. `default` has the
+    /// limits of callers that set none. The requests of a caller in `previous` with the same limits
+    /// still count.
     #[must_use]
-    pub(crate) fn new(callers: Option<&[Arc<CallerSettings>]>, counters: &ProcessCounters) -> Self {
-        let settings = callers.unwrap_or_default().iter().map(|caller| &**caller);
-        let directory = CallerDirectory::from_settings(callers.is_some(), settings);
-        let metrics = directory.callers().iter().map(|caller| counters.caller(&caller.name)).collect();
-        Self { directory, metrics }
+    pub(crate) fn new(
+        callers: Option<&[Arc<CallerSettings>]>,
+        default: CallerLimits,
+        hand_out: Option<Arc<KeyHandOut>>,
+        counters: &ProcessCounters,
+        previous: Option<&Self>,
+    ) -> Self {
+        let all = callers.unwrap_or_default().iter().map(|caller| &**caller);
+        let directory = CallerDirectory::from_settings(callers.is_some(), all.clone()).handing_out(hand_out);
+        let names: Vec<&Arc<str>> = directory.callers().iter().map(|caller| &caller.name).collect();
+        let metrics = counters.configured_callers(&names);
+        let previous = previous.into_iter().flat_map(|previous| previous.limiters.iter().flatten());
+        let previous: HashMap<&str, _> = previous.map(|limiter| (limiter.caller(), limiter)).collect();
+        let limiter = |(settings, name): (&CallerSettings, &Arc<str>)| {
+            let limits = settings.limits.or(default);
+            let kept = previous.get(&**name).filter(|limiter| limiter.is_for(name, limits));
+            let new = || Arc::new(CallerLimiter::new(Arc::clone(name), limits));
+            (!limits.is_unlimited()).then(|| kept.map_or_else(new, |kept| Arc::clone(kept)))
+        };
+        let limiters = all.zip(names).map(limiter).collect();
+        Self { directory, metrics, limiters }
+    }
+
+    /// Returns the state of the limits of a caller of this configuration; `None` without limits.
+    pub(super) fn limiter(&self, caller: &Caller) -> Option<&Arc<CallerLimiter>> {
+        self.limiters[caller.index].as_ref()
     }
 
     /// Returns the metrics of a caller of this configuration.
@@ -180,7 +221,7 @@ impl WorkerCore {
         }
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
@@ -243,8 +284,21 @@ impl WorkerCore {
         &self.keys
     }
 
-    pub(super) fn caller_keys(&self) -> &DerivedKeys {
-        &self.caller_keys
+    /// Returns the context in which a client of a listener is identified.
+    pub(super) fn identity_context<'a>(
+        &'a self,
+        listener: &'a AcceptingListener,
+        product: SigningProduct,
+        now: Timestamp,
+    ) -> IdentityContext<'a> {
+        IdentityContext {
+            directory: &self.state.callers.directory,
+            kinds: listener.rules.identify,
+            peer: &listener.peer,
+            product,
+            keys: &self.caller_keys,
+            now,
+        }
     }
 
     pub(super) fn endpoint_cache(&self) -> &EndpointCache {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::state::ProxyState;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
-use crate::caller::CallerIdentity;
+use crate::caller::{Caller, CallerIdentity};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::Bucket;
 use crate::policy::PolicyDecision;
@@ -14,9 +14,15 @@ use crate::telemetry::{AccessLogEvent, LoggedCaller};
 /// A recorder of the stages up to the signature. A stage records its result before the next one
 /// consumes it, so a rejection keeps the earlier results. Results that are not needed are ignored.
 pub(super) trait RequestTrace {
+    /// Returns whether the limits of the caller apply. They do not in a dry run.
+    fn is_limited(&self) -> bool;
+
     fn record_object(&mut self, object: &LocatedObject);
 
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState);
+
+    /// Records the caller that a request claims to come from, and that it does not prove to be.
+    fn record_rejected_claim(&mut self, _claimed: &Caller, _state: &ProxyState) {}
 
     fn record_decision(&mut self, _decision: PolicyDecision) {}
 
@@ -33,6 +39,10 @@ pub(super) trait RequestTrace {
 }
 
 impl RequestTrace for AccessLogEvent {
+    fn is_limited(&self) -> bool {
+        true
+    }
+
     fn record_object(&mut self, object: &LocatedObject) {
         self.operation = Some(object.operation);
         if self.is_logged() {
@@ -43,10 +53,14 @@ impl RequestTrace for AccessLogEvent {
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState) {
         self.caller = match caller {
             CallerIdentity::Open => LoggedCaller::Open,
-            CallerIdentity::Known(caller) => {
+            CallerIdentity::Known { caller, .. } => {
                 LoggedCaller::Known { name: Arc::clone(&caller.name), metrics: state.callers.metrics(caller) }
             }
         };
+    }
+
+    fn record_rejected_claim(&mut self, claimed: &Caller, state: &ProxyState) {
+        state.callers.metrics(claimed).on_rejected_claim();
     }
 
     fn record_signature(&mut self, credentials: &Credentials, version: SignatureVersion) {

@@ -38,6 +38,14 @@ impl AcceptedSocket {
             Self::Unix(_) => None,
         }
     }
+
+    /// Returns the address of the other side.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 enum AsyncListener {

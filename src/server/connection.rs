@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -29,11 +30,15 @@ use super::drain::DrainSignal;
 use super::http_version::HttpVersion;
 use super::idle::{ClientActivity, IdleLimits, IdleTimer};
 use super::protocol::spoken_on;
+use super::proxy_protocol::proxied_client;
 use super::request_tasks::RequestTasks;
 use super::settings::ServerSettings;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
+use super::trusted_proxies::TrustedProxies;
+use super::verified_peer::VerifiedPeer;
 use crate::proxy::{self, AcceptingListener, ListenerRules, ResponseBody};
+use crate::telemetry::ProxyRejection;
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout, is_write_timeout};
 
 /// The context in which a connection is served.
@@ -46,6 +51,10 @@ pub(super) struct ConnectionContext {
     pub(super) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(super) address: Option<SocketAddr>,
+    /// The address of the client, or of the load balancer until its header is read.
+    pub(super) client: Option<SocketAddr>,
+    /// The load balancers that may connect; `None` if clients connect directly.
+    pub(super) trusted_proxies: Option<Arc<TrustedProxies>>,
     /// The TLS requirements under which the connection was accepted.
     pub(super) tls_requirements: Arc<ClientTlsPolicy>,
     pub(super) tls: Option<TlsAcceptor>,
@@ -63,47 +72,87 @@ enum ConnectionEnd {
 
 impl ConnectionContext {
     /// Serves HTTP until either side closes the connection or the drain ends it.
-    pub(super) async fn serve(&self, accepted: AcceptedSocket) {
+    pub(super) async fn serve(&mut self, accepted: AcceptedSocket) {
+        let peer = VerifiedPeer::new(&self.tls_requirements);
         match accepted {
             AcceptedSocket::Tcp(stream) => {
                 // Otherwise a small response can wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
-                if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                    self.speak(stream).await;
+                if let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+                    && self.learn_client(&stream).await
+                {
+                    self.speak(stream, peer).await;
                 }
             }
             AcceptedSocket::Unix(stream) => {
-                if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
-                    Box::pin(self.speak(stream)).await;
+                if let Ok(stream) = tokio::net::UnixStream::from_std(stream)
+                    && self.learn_client(&stream).await
+                {
+                    let peer = peer.with_process(&stream);
+                    Box::pin(self.speak(stream, peer)).await;
                 }
             }
         }
     }
 
-    async fn speak(&self, socket: impl ClientSocket) {
-        match &self.tls {
-            // This future is large. Boxing it keeps plain connections small.
-            Some(tls) => Box::pin(self.encrypted(socket, tls)).await,
-            None => self.plain(socket).await,
+    /// Reads the address of the client from the header of a load balancer, if the listener has some.
+    /// Returns `false` if the connection must be closed.
+    async fn learn_client(&mut self, socket: &impl ClientSocket) -> bool {
+        let Some(trusted) = &self.trusted_proxies else { return true };
+        // guard: header-of-trusted-proxy
+        if !self.client.is_some_and(|peer| trusted.contains(peer.ip())) {
+            self.reject_proxy(ProxyRejection::Untrusted, &"the peer is not in trusted_proxies");
+            return false;
+        }
+        match self.in_time(proxied_client(socket)).await {
+            Ok(client) => {
+                self.client = client.or(self.client);
+                true
+            }
+            Err(error) => {
+                self.reject_proxy(ProxyRejection::Invalid, &error);
+                false
+            }
         }
     }
 
-    async fn encrypted(&self, socket: impl ClientSocket, tls: &TlsAcceptor) {
+    fn reject_proxy(&self, rejection: ProxyRejection, error: &dyn fmt::Display) {
+        let peer = self.client.map(|peer| peer.ip().to_canonical());
+        let now = self.current.get().core.clock().now();
+        self.current.get().core.counters().proxy_rejections.record(rejection, peer, error, now);
+    }
+
+    async fn speak(&self, socket: impl ClientSocket, peer: VerifiedPeer) {
+        match &self.tls {
+            // This future is large. Boxing it keeps plain connections small.
+            Some(tls) => Box::pin(self.encrypted(socket, peer, tls)).await,
+            None => self.plain(socket, peer).await,
+        }
+    }
+
+    async fn encrypted(&self, socket: impl ClientSocket, peer: VerifiedPeer, tls: &TlsAcceptor) {
         let client = WriteTimeout::new(socket, self.settings.stall);
         match self.in_time(tls.accept(client)).await {
-            Ok(client) if client.get_ref().1.alpn_protocol() == Some(HTTP2) => self.http2(client).await,
-            Ok(client) => self.http1(client).await,
+            Ok(client) => {
+                let connection = client.get_ref().1;
+                let peer = peer.with_certificate(connection);
+                if connection.alpn_protocol() == Some(HTTP2) {
+                    self.http2(client, peer).await;
+                } else {
+                    self.http1(client, peer).await;
+                }
+            }
             Err(error) => debug!(%error, "TLS handshake with client failed"),
         }
     }
 
-    async fn plain(&self, socket: impl ClientSocket) {
+    async fn plain(&self, socket: impl ClientSocket, peer: VerifiedPeer) {
         let spoken = self.in_time(spoken_on(&socket)).await;
         let client = WriteTimeout::new(socket, self.settings.stall);
         match spoken {
-            Ok(HttpVersion::Http1) => self.http1(client).await,
+            Ok(HttpVersion::Http1) => self.http1(client, peer).await,
             // This future is large. Boxing it keeps HTTP/1 connections small.
-            Ok(HttpVersion::Http2) => Box::pin(self.http2(client)).await,
+            Ok(HttpVersion::Http2) => Box::pin(self.http2(client, peer)).await,
             Err(error) => debug!(%error, "client connected but sent no request"),
         }
     }
@@ -134,7 +183,23 @@ impl ConnectionContext {
         self.current.listener_changed(self.listener, &self.tls_requirements).await;
     }
 
-    async fn http1(&self, client: impl ClientStream) {
+    /// Waits until the listener is removed, or its TLS requirements change so that a new connection
+    /// of this peer would be rejected.
+    async fn rejected(&self, peer: &VerifiedPeer) {
+        let mut requirements = Arc::clone(&self.tls_requirements);
+        loop {
+            self.current.listener_changed(self.listener, &requirements).await;
+            match self.current.get().listener(self.listener) {
+                Some(listener) if peer.meets(&listener.tls_requirements) => {
+                    requirements = Arc::clone(&listener.tls_requirements);
+                }
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    async fn http1(&self, client: impl ClientStream, peer: VerifiedPeer) {
+        let peer = Rc::new(peer);
         let activity = Rc::new(ClientActivity::new(HttpVersion::Http1));
         let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&activity)));
         // `pipeline_flush` remains off: with it hyper 1.12 closes without sending its 400 and 431
@@ -150,9 +215,9 @@ impl ConnectionContext {
             .max_headers(PARSED_LINES_MAX)
             // guard: small-buffer
             .max_buf_size(BUFFER_MAX)
-            .serve_connection(io, self.service(&activity));
+            .serve_connection(io, self.service(&activity, &peer));
         let pinned = Pin::new(&mut connection);
-        let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &activity).await;
+        let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &activity, &peer).await;
         let client = connection.into_parts().io.into_inner().into_inner();
         match ended {
             ConnectionEnd::Cut => return,
@@ -170,7 +235,8 @@ impl ConnectionContext {
         }
     }
 
-    async fn http2(&self, client: impl ClientStream) {
+    async fn http2(&self, client: impl ClientStream, peer: VerifiedPeer) {
+        let peer = Rc::new(peer);
         let activity = Rc::new(ClientActivity::new(HttpVersion::Http2));
         let executor = StreamExecutor::new(Rc::clone(activity.unread()), self.settings.stall);
         let tasks = Rc::new(RequestTasks::new(TASKS_MAX));
@@ -185,9 +251,9 @@ impl ConnectionContext {
                 .max_send_buf_size(STREAM_BUFFER_MAX)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
-                .serve_connection(io, self.stream_service(&activity, executor, &tasks));
+                .serve_connection(io, self.stream_service(&activity, &peer, executor, &tasks));
             let connection = std::pin::pin!(connection);
-            self.until_end(connection, http2::Connection::graceful_shutdown, &activity).await
+            self.until_end(connection, http2::Connection::graceful_shutdown, &activity, &peer).await
         };
         if let ConnectionEnd::Itself(Err(error)) = ended
             && !is_write_timeout(&error)
@@ -205,6 +271,7 @@ impl ConnectionContext {
     fn service(
         &self,
         activity: &Rc<ClientActivity>,
+        peer: &Rc<VerifiedPeer>,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<ResponseBody>,
@@ -213,17 +280,23 @@ impl ConnectionContext {
     > + use<> {
         let current = Rc::clone(&self.current);
         let activity = Rc::clone(activity);
+        let peer = Rc::clone(peer);
         let id = self.listener;
         let address = self.address;
+        let client = self.client.map(|client| client.ip().to_canonical());
         // The last rules of a listener that is removed still apply to its connections.
         let last = RefCell::new(Rc::clone(&self.rules));
         service_fn(move |request: Request<Incoming>| {
             // Read the configuration once per request. A reload applies to the next request.
             let setup = current.get();
-            if let Some(listener) = setup.listener(id) {
-                last.replace(Rc::clone(&listener.rules));
-            }
-            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address };
+            let peer = match setup.listener(id) {
+                Some(listener) => {
+                    last.replace(Rc::clone(&listener.rules));
+                    peer.judge(&listener.tls_requirements)
+                }
+                None => peer.last(),
+            };
+            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address, peer, client };
             let in_flight = activity.begin(request.method());
             proxy::handle(Rc::clone(&setup.core), listener, request, in_flight)
         })
@@ -235,11 +308,12 @@ impl ConnectionContext {
     fn stream_service(
         &self,
         activity: &Rc<ClientActivity>,
+        peer: &Rc<VerifiedPeer>,
         executor: StreamExecutor,
         tasks: &Rc<RequestTasks>,
     ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
     {
-        let service = self.service(activity);
+        let service = self.service(activity, peer);
         let tasks = Rc::clone(tasks);
         service_fn(move |request: Request<Incoming>| {
             let clock = executor.start_clock();
@@ -257,13 +331,14 @@ impl ConnectionContext {
         })
     }
 
-    /// Runs a connection until it ends, the client is idle for too long, the listener changes, or
+    /// Runs a connection until it ends, the client is idle for too long, the listener rejects it, or
     /// the drain begins. In the last three cases, requests in flight still finish.
     async fn until_end<C>(
         &self,
         mut connection: Pin<&mut C>,
         shut_down: impl Fn(Pin<&mut C>),
         activity: &ClientActivity,
+        peer: &VerifiedPeer,
     ) -> ConnectionEnd
     where
         C: Future<Output = hyper::Result<()>>,
@@ -284,9 +359,9 @@ impl ConnectionContext {
             biased;
             ended = served => ended,
             () = self.drain.wait_for_start() => None,
-            // If its listener is removed or changes its TLS requirements, the connection ends after
-            // the request in flight.
-            () = self.withdrawn() => None,
+            // If its listener is removed, or changes its TLS requirements to ones that the client
+            // does not meet, the connection ends after the request in flight.
+            () = self.rejected(peer) => None,
         };
         if let Some(ended) = ended {
             return ConnectionEnd::Itself(ended);

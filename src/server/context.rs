@@ -9,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::settings::ServerSettings;
 use super::tls::ClientTlsPolicy;
+use super::trusted_proxies::TrustedProxies;
 use crate::proxy::{ListenerRules, WorkerCore};
 
 /// A listener as its connections see it.
@@ -19,6 +20,7 @@ pub(super) struct ListenerConfig {
     pub(super) tls: Option<TlsAcceptor>,
     /// A reload keeps the `Arc` if the requirements are equal.
     pub(super) tls_requirements: Arc<ClientTlsPolicy>,
+    pub(super) trusted_proxies: Option<Arc<TrustedProxies>>,
 }
 
 /// The current configuration of a worker.
@@ -38,6 +40,7 @@ pub(super) struct ListenerContext {
     pub(super) rules: Rc<ListenerRules>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) tls_requirements: Arc<ClientTlsPolicy>,
+    pub(super) trusted_proxies: Option<Arc<TrustedProxies>>,
 }
 
 /// The state of a worker, through which its connections see a reload.
@@ -49,8 +52,8 @@ pub(super) struct WorkerState {
 impl WorkerConfig {
     pub(super) fn new(core: WorkerCore, settings: ServerSettings, entries: &[ListenerConfig]) -> Self {
         let to_context = |entry: &ListenerConfig| {
-            let ListenerConfig { id, rules, tls, tls_requirements } = entry.clone();
-            ListenerContext { id, rules: Rc::new(rules), tls, tls_requirements }
+            let ListenerConfig { id, rules, tls, tls_requirements, trusted_proxies } = entry.clone();
+            ListenerContext { id, rules: Rc::new(rules), tls, tls_requirements, trusted_proxies }
         };
         let entries = entries.iter().map(to_context).collect();
         Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }

@@ -11,8 +11,9 @@ use super::address::ListenAddress;
 use super::listening_socket::{BindError, ListeningSocket};
 use super::socket_activation::ActivatedSockets;
 use super::tls::TlsFiles;
+use super::trusted_proxies::TrustedProxies;
 use super::unix;
-use crate::caller::IdentityKinds;
+use crate::caller::{IdentityKinds, ListenerContent};
 use crate::policy::AccessPolicy;
 
 /// A listener as configured.
@@ -28,12 +29,16 @@ pub struct ListenSettings {
     pub(crate) unsafe_plain: bool,
     /// The kinds of identity that clients may present.
     pub(crate) identify: IdentityKinds,
+    /// What the listener serves.
+    pub(crate) content: ListenerContent,
     /// Domains under which buckets are addressed as `BUCKET.<domain>`, in lower case.
     pub(crate) domains: Vec<String>,
     /// The access policy of the listener.
     pub(crate) policy: AccessPolicy,
     /// The TLS files; `None` for plain HTTP.
     pub(crate) tls: Option<TlsFiles>,
+    /// The load balancers that connect with the PROXY protocol; `None` if clients connect directly.
+    pub(crate) trusted_proxies: Option<Arc<TrustedProxies>>,
 }
 
 impl ListenSettings {
@@ -46,9 +51,11 @@ impl ListenSettings {
             unsafe_open: false,
             unsafe_plain: false,
             identify: IdentityKinds::default(),
+            content: ListenerContent::default(),
             domains: Vec::new(),
             policy: AccessPolicy::default(),
             tls: None,
+            trusted_proxies: None,
         }
     }
 
@@ -59,7 +66,8 @@ impl ListenSettings {
     /// [`BindError::Open`] and [`BindError::PlainTokens`].
     pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
-        let has_plain_tokens = self.identify.token && self.tls.is_none() && !self.unsafe_plain;
+        let has_secrets = self.identify.token || self.content.is_credentials();
+        let has_plain_tokens = has_secrets && self.tls.is_none() && !self.unsafe_plain;
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
             if has_plain_tokens {

@@ -17,14 +17,19 @@ mod http_version;
 mod idle;
 mod listen;
 mod listening_socket;
+mod peek;
 mod plan;
 mod protocol;
+mod proxy_header;
+mod proxy_protocol;
 mod request_tasks;
 mod settings;
 mod socket_activation;
 mod streams;
 mod tls;
+mod trusted_proxies;
 mod unix;
+mod verified_peer;
 mod workers;
 
 use std::cell::{Cell, RefCell};
@@ -50,6 +55,7 @@ pub use settings::ServerSettings;
 pub use socket_activation::ActivatedSockets;
 pub use tls::InvalidTls;
 pub(crate) use tls::{ListenerTls, TlsFiles};
+pub(crate) use trusted_proxies::{IpNetwork, TrustedProxies};
 
 use crate::offload::BlockingLane;
 use crate::proxy::ListenerRules;
@@ -126,7 +132,8 @@ impl Server {
 
     /// Applies a new configuration. Connections remain open, and their next requests use the new
     /// plan. Listeners that are missing from `listeners` are closed. Their connections end after
-    /// the requests in flight; so do connections whose listener has changed its TLS requirements.
+    /// the requests in flight; so do connections whose client does not meet changed TLS
+    /// requirements.
     /// Must be called within a tokio runtime.
     pub fn renew(&self, listeners: Vec<ListenerPlan>, config: &ServerPlan) {
         self.settings.set(config.settings);
@@ -157,6 +164,7 @@ impl Server {
                 let rules = ListenerRules {
                     domains: listen.domains.clone(),
                     identify: listen.identify,
+                    content: listen.content.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
                     unnamed: one.socket.listener.is_unix(),
@@ -167,6 +175,7 @@ impl Server {
                     rules,
                     tls,
                     tls_requirements: Arc::clone(&one.tls_requirements),
+                    trusted_proxies: listen.trusted_proxies.clone(),
                 });
             }
         }

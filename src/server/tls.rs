@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, TrustAnchor};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, TrustAnchor, UnixTime};
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::not_after;
@@ -24,6 +25,8 @@ pub(crate) struct TlsFiles {
     /// The authorities that must have issued each client's certificate, and their revocation lists.
     /// `None` requires no client certificate.
     pub(crate) client_ca_file: Option<PathBuf>,
+    /// More revocation lists of these authorities.
+    pub(crate) client_crl_file: Option<PathBuf>,
 }
 
 /// The TLS configuration of a listener.
@@ -36,17 +39,19 @@ pub struct ListenerTls {
 }
 
 /// The rule that decides which client certificates are accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct ClientCertificateRule {
     /// The authorities that must have issued each client's certificate.
     authorities: Vec<TrustAnchor<'static>>,
     /// The certificate revocation lists. If there is one, each authority between a client's
     /// certificate and the trusted one needs a list too.
     revoked: Vec<CertificateRevocationListDer<'static>>,
+    /// The verifier with these authorities and lists.
+    verifier: Arc<dyn ClientCertVerifier>,
 }
 
 /// The requirements for a client of a listener.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum ClientTlsPolicy {
     /// Plain HTTP, without requirements.
     Plain,
@@ -63,6 +68,24 @@ impl ClientTlsPolicy {
             Some(None) => Self::Tls,
             Some(Some(rule)) => Self::Certificate(rule),
         }
+    }
+
+    /// Returns whether a new connection with these certificates would be accepted, the client's
+    /// first.
+    pub(super) fn accepts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        match (self, chain) {
+            (Self::Certificate(rule), [own, issuers @ ..]) => {
+                rule.verifier.verify_client_cert(own, issuers, UnixTime::now()).is_ok()
+            }
+            (Self::Certificate(_), []) | (Self::Plain | Self::Tls, _) => false,
+        }
+    }
+}
+
+impl PartialEq for ClientCertificateRule {
+    /// The verifier depends only on the other fields.
+    fn eq(&self, other: &Self) -> bool {
+        self.authorities == other.authorities && self.revoked == other.revoked
     }
 }
 
@@ -93,6 +116,11 @@ pub enum InvalidTls {
     /// The authorities or revocation lists for client certificates are unusable.
     #[error(transparent)]
     Roots(#[from] InvalidRoots),
+    /// The file of revocation lists contains none.
+    #[error(
+        "{0} contains no revocation list; it must be a PEM file, which openssl crl -inform DER makes of another"
+    )]
+    NoRevocationList(String),
     /// The verifier of client certificates cannot be built.
     #[error(
         "{0} cannot be used to verify client certificates: {1}; it must contain the certificate of their CA, and valid revocation lists of that CA if any"
@@ -117,13 +145,20 @@ impl TlsFiles {
             None => (builder.with_no_client_auth(), None),
             Some(path) => {
                 let authorities = roots(path)?;
-                let rule = ClientCertificateRule {
-                    authorities: authorities.roots.clone(),
-                    revoked: revocation_lists(path)?,
-                };
+                let mut revoked = revocation_lists(path)?;
+                if let Some(path) = &self.client_crl_file {
+                    let lists = revocation_lists(path)?;
+                    if lists.is_empty() {
+                        return Err(InvalidTls::NoRevocationList(shown(path)));
+                    }
+                    revoked.extend(lists);
+                }
+                let trusted = authorities.roots.clone();
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
-                let verifier = verifier.with_crls(rule.revoked.iter().cloned()).build();
+                let verifier = verifier.with_crls(revoked.iter().cloned()).build();
                 let verifier = verifier.map_err(|error| InvalidTls::Clients(shown(path), error))?;
+                let rule =
+                    ClientCertificateRule { authorities: trusted, revoked, verifier: Arc::clone(&verifier) };
                 (builder.with_client_cert_verifier(verifier), Some(rule))
             }
         };

@@ -229,15 +229,15 @@ impl WorkerThread {
         let counters = Arc::clone(&setup.core.state().counters);
         counters.opened();
         let open = OpenConnection { load: Arc::clone(&self.load), ended: self.ended.clone(), counters };
-        let Some(ListenerContext { id, rules, tls, tls_requirements }) = setup.listener_of_arrival(listener)
-        else {
-            return;
-        };
-        let host = ConnectionContext {
+        let Some(context) = setup.listener_of_arrival(listener) else { return };
+        let ListenerContext { id, rules, tls, tls_requirements, trusted_proxies } = context;
+        let mut host = ConnectionContext {
             current: Rc::clone(current),
             listener: *id,
             rules: Rc::clone(rules),
             address: accepted.address(),
+            client: accepted.peer(),
+            trusted_proxies: trusted_proxies.clone(),
             tls_requirements: Arc::clone(tls_requirements),
             tls: tls.clone(),
             settings: setup.settings,

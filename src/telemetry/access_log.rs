@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
@@ -22,6 +23,8 @@ pub(crate) struct RequestId(u64, u32);
 pub(crate) struct AccessLogEvent {
     /// The request id assigned by the proxy.
     pub(crate) id: RequestId,
+    /// The address of the client, if it has one.
+    pub(crate) client: Option<IpAddr>,
     /// The identity of the client.
     pub(crate) caller: LoggedCaller,
     /// The OSS operation, if known.
@@ -150,6 +153,7 @@ impl AccessLogEvent {
         meter.on_start();
         Self {
             id: RequestId::random(),
+            client: None,
             caller: LoggedCaller::Unknown,
             operation: None,
             bucket: None,
@@ -187,6 +191,12 @@ impl AccessLogEvent {
     #[must_use]
     pub(crate) fn meter(&self) -> &MetricsHandle {
         &self.meter
+    }
+
+    /// Returns the time since the head of the request was read.
+    #[must_use]
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Records the status and the time of the response head.
@@ -229,6 +239,7 @@ impl Drop for AccessLogEvent {
         info!(
             target: "access",
             req_id = std::str::from_utf8(&self.id.digits()).unwrap_or_default(),
+            client = self.client.map(tracing::field::display),
             caller = self.caller.as_str(),
             op = self.operation.map(Operation::name),
             bucket = self.bucket,

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use super::access_log::RequestId;
 use super::caller_metrics::{CallerMetrics, CallerMetricsMap, CallerSnapshot};
 use super::metrics::{MetricsHandle, MetricsSnapshot, WorkerMetrics};
+use super::proxy_rejections::ProxyRejections;
 use super::rejection_code::RejectionCode;
+use super::warning_limit::WarningLimit;
 use crate::time::Timestamp;
 
 /// The counters of a process.
@@ -26,6 +28,10 @@ pub struct ProcessCounters {
     worker_metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
     callers: CallerMetricsMap,
     broken_callers_files: AtomicU64,
+    /// The connections that were closed because of the PROXY protocol.
+    pub(crate) proxy_rejections: ProxyRejections,
+    /// The limit on warnings of real access keys at clients.
+    pub(crate) real_key_warnings: WarningLimit,
 }
 
 #[derive(Debug, Default)]
@@ -141,10 +147,10 @@ impl ProcessCounters {
         self.broken_callers_files.load(Relaxed)
     }
 
-    /// Returns the metrics of the caller of this name.
+    /// Returns the metrics of the callers of these names, which are all that are configured.
     #[must_use]
-    pub(crate) fn caller(&self, name: &Arc<str>) -> Arc<CallerMetrics> {
-        self.callers.get(name)
+    pub(crate) fn configured_callers(&self, names: &[&Arc<str>]) -> Vec<Arc<CallerMetrics>> {
+        self.callers.select(names)
     }
 
     /// Returns a snapshot of the metrics of callers.

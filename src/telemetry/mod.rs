@@ -8,8 +8,10 @@ mod line_writer;
 mod log_file;
 mod log_writer;
 mod metrics;
+mod proxy_rejections;
 mod rejection_code;
 mod settings;
+mod warning_limit;
 
 pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, LoggedCaller, ResponseEnd};
 pub(crate) use caller_metrics::{CallerMetrics, CallerSnapshot};
@@ -19,5 +21,6 @@ pub(crate) use format::{LogControl, subscribe};
 pub(crate) use log_file::LogFile;
 pub(crate) use log_writer::{DroppedLineCount, LogFlushGuard, LogWriter};
 pub(crate) use metrics::{MetricsHandle, MetricsSnapshot, OperationSnapshot, RequestOutcome};
+pub(crate) use proxy_rejections::ProxyRejection;
 pub(crate) use rejection_code::RejectionCode;
 pub(crate) use settings::{LogFormat, LogLevel, LogSettings};

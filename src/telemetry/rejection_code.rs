@@ -8,6 +8,7 @@ pub(crate) enum RejectionCode {
     BadRequest,
     BadSignature,
     Browser,
+    CallerLimit,
     ClockSkew,
     CredentialsUnavailable,
     Denied,
@@ -26,6 +27,7 @@ pub(crate) enum RejectionCode {
     S3Body,
     TooLarge,
     UnknownHost,
+    UnknownPath,
     UpstreamInvalid,
     UpstreamLoop,
     UpstreamReset,
@@ -41,6 +43,7 @@ impl RejectionCode {
             Self::BadRequest => "bad-request",
             Self::BadSignature => "bad-signature",
             Self::Browser => "browser",
+            Self::CallerLimit => "caller-limit",
             Self::ClockSkew => "clock-skew",
             Self::CredentialsUnavailable => "credentials-unavailable",
             Self::Denied => "denied",
@@ -59,6 +62,7 @@ impl RejectionCode {
             Self::S3Body => "s3-body",
             Self::TooLarge => "too-large",
             Self::UnknownHost => "unknown-host",
+            Self::UnknownPath => "unknown-path",
             Self::UpstreamInvalid => "upstream-invalid",
             Self::UpstreamLoop => "upstream-loop",
             Self::UpstreamReset => "upstream-reset",
@@ -80,6 +84,7 @@ impl RejectionCode {
             Self::BadRequest
             | Self::BadSignature
             | Self::Browser
+            | Self::CallerLimit
             | Self::ClockSkew
             | Self::CredentialsUnavailable
             | Self::Denied
@@ -97,7 +102,8 @@ impl RejectionCode {
             | Self::Preflight
             | Self::S3Body
             | Self::TooLarge
-            | Self::UnknownHost => None,
+            | Self::UnknownHost
+            | Self::UnknownPath => None,
         }
     }
 }

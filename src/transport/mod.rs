@@ -17,12 +17,14 @@ mod pooled;
 mod queue;
 mod queue_wait;
 mod race;
+mod rate_bucket;
 mod request_body;
 mod retry;
 mod settings;
 mod share;
 mod silence;
 mod stats;
+mod throttle;
 mod tls;
 mod trust_store_entry;
 mod upstream_io;
@@ -50,11 +52,13 @@ pub(crate) use io_timeout::is_write_timeout;
 pub(crate) use io_timeout::{IdleTimeout, WriteTimeout};
 pub(crate) use names::{AddressBook, DialName};
 pub(crate) use pooled::PooledConnection;
+pub(crate) use rate_bucket::RateBucket;
 pub(crate) use request_body::{ByteObserver, EofSemantics, RequestBody};
 pub(crate) use retry::RetryableRequest;
 pub(crate) use settings::HEADER_LINES_MAX;
 pub use settings::TransportSettings;
 pub(crate) use stats::{PoolStats, PoolStatsSnapshot};
+pub(crate) use throttle::BodyThrottle;
 pub use tls::InvalidRoots;
 pub use tls::TrustStore;
 pub(crate) use tls::{revocation_lists, roots};
@@ -198,6 +202,12 @@ impl UpstreamTransport {
     #[must_use]
     pub(crate) fn stall(&self) -> Duration {
         self.settings.stall
+    }
+
+    /// Returns the longest time that a request waits in a queue.
+    #[must_use]
+    pub(crate) fn queue(&self) -> Duration {
+        self.settings.queue
     }
 
     /// Closes connections that were idle for longer than the idle timeout.

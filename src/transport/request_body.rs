@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::io_timeout::IdleTimeout;
+use super::rate_bucket::RateBucket;
 use super::silence::{ResponseWaits, WaitPeriod};
+use super::throttle::BodyThrottle;
 
 /// A request body in the form that hyper takes.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) struct BodyState {
     wait: Cell<Option<WaitPeriod>>,
     /// The size limit in bytes.
     limit: u64,
+    /// Holds the frame that waits for the limit on bytes per second.
+    throttle: RefCell<Option<BodyThrottle>>,
     fault: Cell<Option<BodyFault>>,
 }
 
@@ -149,9 +154,17 @@ impl RequestBody {
             waits: RefCell::default(),
             wait: Cell::default(),
             limit,
+            throttle: RefCell::default(),
             fault: Cell::default(),
         };
         Self { slot: Rc::new(slot), attempt: 0, stall: None }
+    }
+
+    /// Slows the body down to the rate of a bucket.
+    #[must_use]
+    pub(crate) fn throttled(self, bucket: Arc<RateBucket>) -> Self {
+        self.slot.throttle.replace(Some(BodyThrottle::new(bucket)));
+        self
     }
 
     /// Sets the timeout for a client that sends nothing.
@@ -211,7 +224,7 @@ impl BodyState {
     /// Joins `waits` once the body is complete.
     pub(super) fn await_response(&self, waits: Rc<ResponseWaits>) {
         self.waits.replace(Some(waits));
-        if self.inner.borrow().as_ref().is_none_or(Body::is_end_stream) {
+        if self.is_complete() {
             self.begin_response_wait();
         }
     }
@@ -228,6 +241,48 @@ impl BodyState {
     pub(super) fn end_response_wait(&self) -> bool {
         let waits = self.waits.take();
         waits.zip(self.wait.take()).is_none_or(|(waits, wait)| waits.end(wait))
+    }
+
+    /// Returns whether a frame waits for the limit on bytes per second.
+    fn is_holding(&self) -> bool {
+        self.throttle.borrow().as_ref().is_some_and(BodyThrottle::is_holding)
+    }
+
+    /// Returns whether the client has sent the whole body, and nothing of it is held.
+    fn is_complete(&self) -> bool {
+        !self.is_holding() && self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// Waits until the throttle passes on a part of the frame that it holds. Meanwhile the response
+    /// is not due, as if the client had not sent the frame yet.
+    fn poll_held(&self, cx: &mut Context<'_>) -> Poll<Frame<Bytes>> {
+        let polled = match &mut *self.throttle.borrow_mut() {
+            Some(throttle) => throttle.poll_piece(cx),
+            None => Poll::Ready(Bytes::new()),
+        };
+        self.awaited.set(polled.is_pending());
+        if polled.is_pending() {
+            self.wake_for_retry(cx);
+        }
+        polled.map(|piece| {
+            self.pass_on(piece.len());
+            Frame::data(piece)
+        })
+    }
+
+    /// Wakes the task once another attempt sends the body.
+    fn wake_for_retry(&self, cx: &Context<'_>) {
+        self.reader.borrow_mut().get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+    }
+
+    /// Records that a part of the body is passed on.
+    fn pass_on(&self, bytes: usize) {
+        self.yielded.set(true);
+        self.byte_observer.observe_bytes(bytes as u64);
+        self.moved.set(Some(Instant::now()));
+        if self.is_complete() {
+            self.begin_response_wait();
+        }
     }
 
     /// Returns the fault, if the proxy stopped reading the body.
@@ -249,6 +304,9 @@ impl Body for RequestBody {
         if *attempt != slot.attempt.get() {
             return Poll::Ready(Some(Err(RequestBodyError::Superseded)));
         }
+        if slot.is_holding() {
+            return slot.poll_held(cx).map(|piece| Some(Ok(piece)));
+        }
         let frame = match &mut *slot.inner.borrow_mut() {
             Some(inner) => Pin::new(inner).poll_frame(cx),
             None => return Poll::Ready(None),
@@ -260,38 +318,46 @@ impl Body for RequestBody {
         }
         slot.awaited.set(frame.is_pending());
         if frame.is_pending() {
-            slot.reader.borrow_mut().get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+            slot.wake_for_retry(cx);
         }
-        if matches!(frame, Poll::Ready(None)) && !slot.is_ended() {
-            return Poll::Ready(Some(Err(RequestBodyError::Reset)));
-        }
-        let is_last = match &frame {
-            Poll::Ready(None) => true,
-            Poll::Ready(Some(_)) => slot.inner.borrow().as_ref().is_none_or(Body::is_end_stream),
-            Poll::Pending => false,
-        };
-        if is_last {
+        if matches!(frame, Poll::Ready(None)) {
+            if !slot.is_ended() {
+                return Poll::Ready(Some(Err(RequestBodyError::Reset)));
+            }
             slot.begin_response_wait();
         }
         if let Poll::Ready(Some(Ok(frame))) = &frame {
-            slot.yielded.set(true);
-            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-            slot.taken.set(slot.taken.get() + bytes);
-            slot.byte_observer.observe_bytes(bytes);
-            slot.moved.set(Some(Instant::now()));
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            slot.taken.set(slot.taken.get() + bytes as u64);
             if slot.taken.get() > slot.limit {
+                slot.yielded.set(true);
+                slot.byte_observer.observe_bytes(bytes as u64);
                 slot.fault.set(Some(BodyFault::TooLarge(slot.limit)));
                 return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
             }
+            if let Some(throttle) = &mut *slot.throttle.borrow_mut()
+                && let Some(data) = frame.data_ref()
+            {
+                throttle.hold(data.clone());
+            }
+            if slot.is_holding() {
+                return slot.poll_held(cx).map(|piece| Some(Ok(piece)));
+            }
+            slot.pass_on(bytes);
         }
         frame.map_err(RequestBodyError::Client)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.slot.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
+        self.slot.is_complete()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.slot.inner.borrow().as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let unread =
+            self.slot.inner.borrow().as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        match &*self.slot.throttle.borrow() {
+            Some(throttle) => throttle.with_held(&unread),
+            None => unread,
+        }
     }
 }

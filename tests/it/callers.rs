@@ -17,13 +17,14 @@ use oss_signing_proxy::time::{Clock as _, Timestamp};
 
 use crate::secrets::{TRACE, search_for};
 use crate::support::h2::over_h2;
+use crate::support::script::line_of;
 use crate::support::{Answer, Client, ID, KEY, Proxy, Script, Served, ask, bucket, oss, proxy, run};
 
 const CALLER_ID: &str = "team-a-1";
 const CALLER_SECRET: &str = "TeamAPlantedSecretOf30Letters0";
 
 /// A caller with everything, one that may read, one without rights, and no open one.
-const CALLERS: &str = "
+pub(crate) const CALLERS: &str = "
     [[caller]]
     name = \"team-a\"
     allow = \"everything\"
@@ -40,20 +41,20 @@ const CALLERS: &str = "
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// A request to sign.
-struct Asked<'a> {
-    method: &'a str,
-    key: &'a str,
-    query: &'a str,
-    headers: &'a [(&'a str, &'a str)],
-    id: &'a str,
-    secret: &'a str,
-    version: SignatureVersion,
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) id: &'a str,
+    pub(crate) secret: &'a str,
+    pub(crate) version: SignatureVersion,
     /// Seconds from now to the time of the signature.
-    ahead_s: i64,
+    pub(crate) ahead_s: i64,
 }
 
 impl<'a> Asked<'a> {
-    fn new(method: &'a str, key: &'a str) -> Self {
+    pub(crate) fn new(method: &'a str, key: &'a str) -> Self {
         let version = SignatureVersion::V4;
         Self {
             method,
@@ -67,8 +68,13 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// Signs with this key instead.
+    pub(crate) fn with_key(self, id: &'a str, secret: &'a str) -> Self {
+        Self { id, secret, ..self }
+    }
+
     /// Returns the header lines of the request, with its signature.
-    fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> String {
         let method: Method = self.method.parse().expect("a method");
         let photos = bucket("photos");
         let key = Key::from_path(self.key).expect("a key");
@@ -106,12 +112,12 @@ impl<'a> Asked<'a> {
     }
 
     /// Sends the request to the bucket in the path.
-    fn send(&self, proxy: &Proxy, body: &[u8]) -> Answer {
+    pub(crate) fn send(&self, proxy: &Proxy, body: &[u8]) -> Answer {
         self.send_on(&mut Client::connect(proxy.address), proxy.address, body)
     }
 
     /// Sends the request on a connection to the proxy at `address`.
-    fn send_on(&self, client: &mut Client, address: SocketAddr, body: &[u8]) -> Answer {
+    pub(crate) fn send_on(&self, client: &mut Client, address: SocketAddr, body: &[u8]) -> Answer {
         let target =
             format!("/photos/{}{}{}", self.key, if self.query.is_empty() { "" } else { "?" }, self.query);
         client.ask(self.method, &target, &address.to_string(), &self.lines(), body)
@@ -316,7 +322,7 @@ fn requests_over_http2_are_verified_as_over_http1() {
 }
 
 /// Starts the program at its most verbose log level, with a listener for callers.
-fn served(upstream: SocketAddr, callers: &str) -> Served {
+pub(crate) fn served(upstream: SocketAddr, callers: &str) -> Served {
     Served::start_with(upstream, &identifying(callers), &TRACE, &KEY)
 }
 
@@ -457,6 +463,50 @@ fn explain_names_the_caller_of_a_request_or_why_there_is_none() {
         let (exit, out) = explain(header);
         assert_eq!(exit, Some(code), "{header}: {out}");
         assert!(out.contains(words), "{header}: {out}");
+    }
+}
+
+#[test]
+fn the_upstream_is_sent_the_name_of_the_caller_and_no_other() {
+    let oss = oss();
+    let upstream = Script::answering(OK);
+    let agents = [("user-agent", "sdk/1 Caller/team-b (x; caller/team-c)")];
+    for (lines, agent) in [
+        ("tell_upstream = true", "caller/team-a sdk/1 (x; )"),
+        ("tell_upstream = false", "sdk/1 Caller/team-b (x; caller/team-c)"),
+    ] {
+        let proxy =
+            proxy(upstream.address).listen("identify = [\"key\"]").upstream(lines).sections(CALLERS).start();
+        for version in [SignatureVersion::V4, SignatureVersion::V1] {
+            let asked = Asked { headers: &agents, version, ..Asked::new("GET", "k") };
+            assert_eq!(asked.send(&proxy, b"").status, 200);
+            let heads = upstream.heads();
+            assert_eq!(line_of(heads.last().expect("a head"), "user-agent"), Some(agent), "{lines}");
+        }
+    }
+    // The header is not signed for OSS.
+    for signature in ["v4", "v1"] {
+        let lines = format!("tell_upstream = true\nsignature = \"{signature}\"");
+        let proxy =
+            proxy(oss.address).listen("identify = [\"key\"]").upstream(&lines).sections(CALLERS).start();
+        let asked = Asked { headers: &agents, ..Asked::new("PUT", "k") };
+        assert_eq!(asked.send(&proxy, b"bytes").status, 200);
+    }
+}
+
+#[test]
+fn without_callers_a_client_cannot_name_one_to_the_upstream() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).upstream("tell_upstream = true").start();
+    for (line, agent) in [
+        ("User-Agent: caller/team-a\r\n", None),
+        ("User-Agent: sdk/1 caller/team-a\r\n", Some("sdk/1")),
+        ("", None),
+    ] {
+        let own = proxy.address.to_string();
+        let answer = Client::connect(proxy.address).ask("GET", "/photos/k", &own, line, b"");
+        assert_eq!(answer.status, 200);
+        assert_eq!(line_of(upstream.heads().last().expect("a head"), "user-agent"), agent);
     }
 }
 

@@ -206,6 +206,7 @@ fn shells_and_readers_of_manuals_know_every_command() {
         "explain",
         "doctor",
         "demo",
+        "keys",
         "presign",
         "emulate",
         "run",
@@ -235,7 +236,11 @@ fn shells_and_readers_of_manuals_know_every_command() {
         assert_eq!((code, err.as_str()), (Some(0), ""));
         assert!(page.contains(&format!(".TH oss-signing-proxy-{command} 1")), "{page}");
     }
+    let (code, page, _) = run(&["man", "keys", "rotate"], &[]);
+    assert_eq!(code, Some(0));
+    assert!(page.contains(".TH oss-signing-proxy-keys-rotate 1") && page.contains("\\-\\-finish"), "{page}");
     assert_eq!(run(&["man", "nothing"], &[]).0, Some(2));
+    assert_eq!(run(&["man", "keys", "nothing"], &[]).0, Some(2));
     assert_eq!(run(&["completion", "nothing"], &[]).0, Some(2));
 }
 

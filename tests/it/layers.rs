@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("offload", &[]),
     ("address", &["oss"]),
     ("sign", WORDS),
-    ("caller", &["oss", "time", "secret", "sign"]),
+    ("sealing", &["secret"]),
+    ("caller", &["oss", "time", "secret", "sign", "sealing"]),
     ("policy", &["oss", "caller"]),
     ("transport", &[]),
     ("credentials", &["oss", "time", "secret", "histogram", "transport", "offload"]),
@@ -41,11 +42,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "sealing",
             "oss",
             "time",
             "secret",
             "address",
             "sign",
+            "sealing",
             "caller",
             "policy",
             "transport",
@@ -76,7 +79,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const WORDS: &[&str] = &["oss", "time", "secret"];
 
 /// Modules without IO and clock.
-const PURE: &[&str] = &["oss", "time", "secret", "histogram", "address", "sign", "caller", "policy"];
+const PURE: &[&str] =
+    &["oss", "time", "secret", "histogram", "address", "sign", "sealing", "caller", "policy"];
 
 /// Names that must not occur in a pure module.
 const IMPURE: &[&str] = &[

@@ -54,7 +54,8 @@ fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Words {
 
 /// Returns the flags in the help of a command, except `--help`.
 fn flags(command: &str) -> Words {
-    let (code, help, _) = run(&[command, "--help"], &[]);
+    let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+    let (code, help, _) = run(&words, &[]);
     assert_eq!(code, Some(0), "{command}");
     let flag = |line: &str| {
         let at = line.trim_start();

@@ -266,7 +266,10 @@ fn each_file_that_holds_something_else_is_told_once_however_many_name_it() {
     let (key, clients) = (authority.directory().join("key"), authority.directory().join("clients.pem"));
     fs::copy(authority.file(), &clients).expect("copied");
     fs::write(&key, SECRET).expect("written");
-    let tls = Authority::listen(&files, &format!(", client_ca_file = {clients:?}"));
+    let lists = authority.directory().join("lists.pem");
+    fs::write(&lists, authority.revocation_list(&[])).expect("written");
+    let more = format!(", client_ca_file = {clients:?}, client_crl_file = {lists:?}");
+    let tls = Authority::listen(&files, &more);
     let listener = |host: &str| format!("[[listen]]\naddress = \"{host}:0\"\n{tls}\n");
     let text = format!(
         "{}{}[admin]\naddress = \"127.0.0.1:0\"\n{}",
@@ -279,10 +282,11 @@ fn each_file_that_holds_something_else_is_told_once_however_many_name_it() {
     let served = Served::of_file(&file, &[]);
     authority.sign("listener", "localhost");
     fs::copy(Authority::new().file(), &clients).expect("copied");
+    fs::write(&lists, authority.revocation_list(&[1])).expect("written");
     fs::write(&key, "not-the-secret").expect("written");
     let (status, told) = served.reload();
     assert_eq!(status, 200, "{told}");
-    for path in [&files.certificate, &files.key, &clients, &key] {
+    for path in [&files.certificate, &files.key, &clients, &lists, &key] {
         let line = format!("{} changed", path.display());
         assert_eq!(told.matches(&line).count(), 1, "{line}: {told}");
     }

@@ -27,6 +27,8 @@ pub(super) struct MetricsScrape {
     refusals: BTreeMap<RejectionCode, u64>,
     reloads: ReloadStatus,
     connections: ClientConnectionCounts,
+    /// The connections closed because of the PROXY protocol, by reason.
+    proxy_rejections: [(&'static str, u64); 2],
     total: MetricsSnapshot,
     callers: Vec<CallerSnapshot>,
     broken_callers_files: u64,
@@ -56,6 +58,7 @@ impl MetricsScrape {
             refusals: counters.refusals(),
             reloads: counters.reloads(),
             connections: counters.connections(),
+            proxy_rejections: counters.proxy_rejections.counts(),
             total: counters.total(),
             callers: counters.callers(),
             broken_callers_files: counters.broken_callers_files(),
@@ -99,6 +102,9 @@ impl MetricsScrape {
         counter(out, "client_connections_opened", "Client connections accepted", vec![(Vec::new(), opened)])?;
         let open = vec![(Vec::new(), signed(opened - closed))];
         gauge(out, "client_connections", "Client connections open", open)?;
+        let rejections = self.proxy_rejections.map(|(reason, count)| (vec![("reason", reason)], count));
+        let help = "Connections closed because of the PROXY protocol: untrusted peers, and invalid headers";
+        counter(out, "proxy_protocol_rejected", help, rejections.into())?;
         let expiry = |certificate: &'_ ListenerCertificate| certificate.expires.unix_s();
         let certificates = self.certificates.iter();
         let expiries = certificates.map(|one| (vec![("listener", one.listener.as_str())], expiry(one)));
@@ -162,17 +168,30 @@ impl MetricsScrape {
 
     fn callers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut ended = MetricValues::new();
+        let mut rejected = MetricValues::new();
         let mut bytes = MetricValues::new();
-        for CallerSnapshot { caller, outcomes, bytes_in, bytes_out } in &self.callers {
+        let mut limited = MetricValues::new();
+        let mut waiting = MetricValues::new();
+        for snapshot in &self.callers {
+            let CallerSnapshot { caller, outcomes, bytes_in, bytes_out, .. } = snapshot;
             for (outcome, count) in outcomes.iter().filter(|(_, count)| *count > 0) {
                 ended.push((vec![("caller", &**caller), ("status", outcome.name())], *count));
             }
             bytes.push((vec![("caller", &**caller), ("direction", "in")], *bytes_in));
             bytes.push((vec![("caller", &**caller), ("direction", "out")], *bytes_out));
+            limited.push((vec![("caller", &**caller)], snapshot.limited));
+            waiting.push((vec![("caller", &**caller)], signed(snapshot.waiting)));
+            rejected.push((vec![("caller", &**caller)], snapshot.rejected_claims));
         }
         let help = "Requests of callers that have ended, by status class as in requests_ended; callers beyond the first 200 are counted as (other)";
         counter(out, "caller_requests_ended", help, ended)?;
-        byte_counter(out, "caller_body", "Body bytes of requests of callers that have ended", bytes)
+        let help =
+            "Rejected requests that named an access key id of the caller, and that any client may have sent";
+        counter(out, "caller_requests_rejected", help, rejected)?;
+        byte_counter(out, "caller_body", "Body bytes of requests of callers that have ended", bytes)?;
+        let help = "Requests of callers that their limits rejected";
+        counter(out, "caller_limited", help, limited)?;
+        gauge(out, "caller_waiting", "Requests of callers that wait for their limits", waiting)
     }
 
     fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use rustix::process::{getegid, geteuid};
 
 use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
@@ -18,6 +19,7 @@ use super::{print, redact};
 use crate::address::Host;
 use crate::app::build::{self, ask_all, try_start};
 use crate::app::system_env::SystemEnv;
+use crate::caller::{ConnectionPeer, UnixPeer};
 use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
 use crate::proxy::{self, AcceptingListener, DryRunReport, ListenerRules};
@@ -130,6 +132,7 @@ impl ReadyConfig {
         let rules = ListenerRules {
             domains: listen.domains.clone(),
             identify: listen.identify,
+            content: listen.content.clone(),
             policy: listen.policy.clone(),
             tls: listen.tls.is_some(),
             unnamed: matches!(listen.address, ListenAddress::Unix(_)),
@@ -146,7 +149,9 @@ impl ReadyConfig {
         }
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
         let address = listen.address.socket().map(connected_to);
-        let listener = AcceptingListener { rules: Rc::new(rules), address };
+        let peer = own_peer(&rules);
+        let listener =
+            AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client: None };
         Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
     }
 }
@@ -187,9 +192,23 @@ impl ExplainedRequest<'_> {
     }
 }
 
+/// Returns this process as the peer of a connection, without a client certificate, and prints what of
+/// it matters to the listener.
+fn own_peer(rules: &ListenerRules) -> ConnectionPeer {
+    if rules.identify.certificate {
+        line(format_args!("{:12}without a client certificate", "client"));
+    }
+    let unix = rules.unnamed.then(|| UnixPeer { uid: geteuid().as_raw(), gid: getegid().as_raw() });
+    if let Some(UnixPeer { uid, gid }) = unix.filter(|_| rules.identify.uid) {
+        line(format_args!("{:12}uid {uid}, gid {gid} (as this command)", "client"));
+    }
+    ConnectionPeer { certificate: None, unix }
+}
+
 /// Returns the listener with the address or one of the domains in the URL. Otherwise returns the
 /// first listener with the scheme of the URL, or else the first.
 fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettings> {
+    let all = || all.iter().filter(|listen| !listen.content.is_credentials());
     let named = uri.authority().map(Authority::as_str);
     let is_named = |listen: &&ListenSettings| {
         listen.address.socket().is_some_and(|address| named == Some(&address.to_string()))
@@ -201,9 +220,9 @@ fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettin
         front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
     };
     let has_domain = |listen: &&ListenSettings| listen.domains.iter().any(is_below) && speaks(listen);
-    let by_name = || all.iter().find(is_named).or_else(|| all.iter().find(has_domain));
-    let by_url = named.and_then(|_| by_name().or_else(|| all.iter().find(speaks)));
-    by_url.or_else(|| all.first())
+    let by_name = || all().find(is_named).or_else(|| all().find(has_domain));
+    let by_url = named.and_then(|_| by_name().or_else(|| all().find(speaks)));
+    by_url.or_else(|| all().next())
 }
 
 /// Returns whether a client with this URL connects to the listener: by its path, or by its port at

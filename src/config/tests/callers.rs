@@ -62,7 +62,7 @@ fn callers_are_read_with_their_rights_and_keys() {
          [[caller.key]]\nid = \"b-1\"\nsecret = \"file:key\"\n",
     ));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    assert_eq!(config.listen[0].identify, IdentityKinds { key: true, token: false });
+    assert_eq!(config.listen[0].identify, IdentityKinds { key: true, ..IdentityKinds::default() });
     let Some([a, b]) = config.callers.as_deref() else { panic!("{:?}", config.callers) };
     assert_eq!((a.name.as_str(), a.access, a.is_open), ("team-a", CallerAccess::Everything, false));
     let keys: Vec<_> = a.keys.iter().map(|key| (key.id.as_str(), key.secret.expose())).collect();
@@ -97,9 +97,22 @@ fn a_caller_has_an_identity() {
     for settings in ["", "open = false", "key = []"] {
         refused(&with(&caller("a", settings)), "proxy.toml:5: caller", "the caller has no identity; set key");
     }
-    refused(&with(&caller("a", "uid = 1000\nopen = true")), "proxy.toml:8: caller.uid", "this build");
+    refused(&with(&caller("a", "jwt = 1000\nopen = true")), "proxy.toml:8: caller.jwt", "this build");
     let mistyped = with(&caller("a", "key = \"a\""));
     refused(&mistyped, "proxy.toml:8: caller.key", "a list of sections [[caller.key]]");
+}
+
+#[test]
+fn the_lifetime_of_presigned_urls_is_limited_in_whole_seconds() {
+    let settings = |text: &str| {
+        let key = format!("key = [{{ id = \"a-1\", secret = \"{SECRET}\" }}]");
+        with(&caller("a", &format!("presign_max = \"{text}\"\n{key}")))
+    };
+    let limit = |text: &str| callers(&settings(text))[0].presign_max.map(|max| max.as_secs());
+    assert_eq!((limit("1h"), limit("168h")), (Some(3600), Some(604_800)));
+    refused(&settings("0s"), "proxy.toml:8: caller.presign_max", "must be greater than 0");
+    refused(&settings("900ms"), "proxy.toml:8: caller.presign_max", "must be greater than 0");
+    refused(&settings("1d"), "proxy.toml:8: caller.presign_max", "invalid duration");
 }
 
 #[test]
@@ -272,8 +285,6 @@ fn a_listener_identifies_clients_where_there_are_callers() {
     refused(&format!("{UPSTREAM}{callers}"), "proxy.toml: listen.identify", "would reject all requests");
     for (kinds, words) in [
         ("\"key\", \"key\"", "\"key\" is listed twice"),
-        ("\"key\", \"certificate\"", "\"certificate\" is not supported by this build"),
-        ("\"uid\"", "\"uid\" is not supported by this build"),
         ("\"token\", \"token\"", "\"token\" is listed twice"),
         ("\"jwt\"", "\"jwt\" is not supported by this build"),
         ("\"keys\"", "expected one of key"),

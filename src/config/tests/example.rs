@@ -169,11 +169,16 @@ fn what_the_example_only_shows_is_understood_too() {
         Some(setting) if !setting.starts_with(' ') => setting,
         _ => line,
     };
-    let text: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
+    let mut text: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
+    // Of several forms of a setting, the first one applies.
+    let key = |line: &&'static str| line.split_once(" = ").map(|(key, _)| key);
+    text.dedup_by(|line, before| key(line).is_some() && key(line) == key(before));
     let world = World {
         variables: [
             ("LOGS_ACCESS_KEY_ID", "STS.x"),
             ("TEAM_A_SECRET", "0123456789abcdef0123456789abcdef01234567"),
+            ("SEALING_MASTER", "the-master-of-32-bytes-for-tests"),
+            ("HAND_OUT_MASTER", "0123456789abcdef0123456789abcdef01234567"),
         ]
         .into(),
         files: [
@@ -188,6 +193,7 @@ fn what_the_example_only_shows_is_understood_too() {
             ("callers.toml", ("# none", false)),
             ("callers.d/team-b.toml", ("# none", false)),
             ("ceiling.toml", ("allow = \"read\"", false)),
+            ("clients-crl.pem", ("x", false)),
         ]
         .into(),
     };

@@ -45,8 +45,8 @@ fn of_a_secret_only_its_reference_is_told() {
     world.variables.insert("KEY", "planted-secret");
     let facts = load_in(&world, &text, &[]).expect("a configuration").effective_settings;
     assert_eq!(find(&facts, "credentials.default.access_key_secret").value, "\"env:KEY\"");
-    let reference = find(&facts, "credentials.default.access_key_secret").reference.clone();
-    assert_eq!(reference, Some(ValueReference::Variable("KEY".to_owned())));
+    let references = &find(&facts, "credentials.default.access_key_secret").references;
+    assert_eq!(*references, [ValueReference::Variable("KEY".to_owned())]);
     assert_eq!(find(&facts, "credentials.p.command").value, "[\"/bin/get\", …]");
     let all = format!("{facts:?}").to_ascii_lowercase();
     assert!(!all.contains("planted"), "{all}");

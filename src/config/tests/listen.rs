@@ -89,16 +89,25 @@ fn a_path_or_a_name_of_systemd_is_an_address_too() {
 #[test]
 fn a_listener_speaks_tls_with_files_that_can_be_read() {
     let world = |exposed| World {
-        files: [("c.pem", ("c", false)), ("k.pem", ("k", exposed)), ("ca.pem", ("a", false))].into(),
+        files: [
+            ("c.pem", ("c", false)),
+            ("k.pem", ("k", exposed)),
+            ("ca.pem", ("a", false)),
+            ("crl.pem", ("r", false)),
+        ]
+        .into(),
         ..World::default()
     };
     let text = |tls: &str| listener(&format!("tls = {{ {tls} }}"));
-    let all = text("cert_file = \"c.pem\", key_file = \"k.pem\", client_ca_file = \"ca.pem\"");
+    let all = text(
+        "cert_file = \"c.pem\", key_file = \"k.pem\", client_ca_file = \"ca.pem\", client_crl_file = \"crl.pem\"",
+    );
     let config = load_in(&world(false), &all, &[]).expect("a configuration");
     let files = TlsFiles {
         cert_file: "c.pem".into(),
         key_file: "k.pem".into(),
         client_ca_file: Some("ca.pem".into()),
+        client_crl_file: Some("crl.pem".into()),
     };
     assert_eq!((&config.listen[0].tls, config.warnings.len()), (&Some(files), 0));
 
@@ -111,6 +120,7 @@ fn a_listener_speaks_tls_with_files_that_can_be_read() {
     for (tls, words) in [
         ("cert_file = \"c.pem\"", "set key_file"),
         ("key_file = \"k.pem\"", "set cert_file"),
+        ("cert_file = \"c.pem\", key_file = \"k.pem\", client_crl_file = \"crl.pem\"", "set client_ca_file"),
         ("cert_file = \"x\", key_file = \"k.pem\"", "tls.cert_file: cannot read \"x\""),
         ("cert_file = \"c.pem\", key_file = \"x\"", "tls.key_file: cannot read the file \"x\""),
     ] {
@@ -172,4 +182,23 @@ fn the_admin_interface_is_on_loopback_or_off() {
     refused(&with("systemd:x"), "proxy.toml:4: admin.address", "cannot use a systemd socket");
     // An invalid address does not hide other errors.
     assert_eq!(mistakes(load("[admin]\naddress = \"x\"")).len(), 2);
+}
+
+#[test]
+fn a_listener_trusts_only_the_load_balancers_that_it_names() {
+    let listen = |lines: &str| format!("{UPSTREAM}[[listen]]\n{lines}\n");
+    let on = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]";
+    assert!(loaded(&listen(on)).listen[0].trusted_proxies.is_some());
+    assert!(loaded(&listen("proxy_protocol = false")).listen[0].trusted_proxies.is_none());
+    let needs = "needs trusted_proxies";
+    refused(&listen("proxy_protocol = true"), "proxy.toml:4: listen.proxy_protocol", needs);
+    for network in ["10.0.0.1/8", "10.0.0.0/33", "lb.example.com"] {
+        let lines = format!("proxy_protocol = true\ntrusted_proxies = [\"{network}\"]");
+        refused(&listen(&lines), "proxy.toml:5: listen.trusted_proxies", "invalid network");
+    }
+    let unix = format!("address = \"unix:/run/a.sock\"\n{on}");
+    refused(&listen(&unix), "proxy.toml:5: listen.proxy_protocol", "the peers of a Unix socket");
+    // The address of a client opens no listener to other machines.
+    let open = format!("address = \"10.0.0.5:80\"\n{on}");
+    refused(&listen(&open), "proxy.toml:4: listen.address", "unsafe_open");
 }

@@ -1,5 +1,7 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
+mod caller_limits;
+mod caller_peers;
 mod callers;
 mod callers_files;
 mod credentials;
@@ -7,11 +9,13 @@ mod endpoints;
 mod example;
 mod facts;
 mod file;
+mod hand_out;
 mod layers;
 mod listen;
 mod many;
 mod reference;
 mod route;
+mod sealing;
 mod settings;
 mod tool_routes;
 mod upstream;
@@ -21,6 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ConfigErrors, ConfigFile, ProxyConfig, SettingLayer};
+use crate::caller::NOBODY;
 use crate::credentials::{SecretText, SourceEnv};
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -48,6 +53,16 @@ impl SourceEnv for World {
         let file = path.to_str().and_then(|path| self.files.get(path));
         let (text, exposed) = file.ok_or(io::ErrorKind::NotFound)?;
         Ok(SecretText { text: Secret::from(*text), is_exposed: *exposed })
+    }
+
+    fn user_id(&self, name: &str) -> io::Result<Option<u32>> {
+        match name {
+            "backup" => Ok(Some(34)),
+            "team-a" => Ok(Some(1001)),
+            "nobody" => Ok(Some(NOBODY)),
+            "unreachable" => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(None),
+        }
     }
 
     fn check_readable(&self, path: &Path) -> io::Result<()> {

@@ -52,7 +52,7 @@ endpoint = "https://ep-y.oss.example"
     assert_eq!(config.upstreams[1].credentials, "own");
     let sources: Vec<_> = config.credentials.iter().map(|named| named.name.as_str()).collect();
     assert_eq!(sources, ["own"]);
-    for key in ["signature", "ca_file"] {
+    for key in ["signature", "ca_file", "tell_upstream"] {
         let text = routed(&format!("match.host = \"f.example\"\nregion = \"us-west-1\"\n{key} = \"x\""));
         refused(&text, &format!("proxy.toml:8: route.{key}"), "set it in [upstream]");
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{UPSTREAM, load, loaded};
 use crate::config::provider_settings::PROVIDERS;
 use crate::config::schema::{SettingSpec, ValueKind};
-use crate::config::settings::{CALLER_KEY, CALLERS_DIR, MATCH, ROOT, TLS, single_settings};
+use crate::config::settings::{CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, MATCH, ROOT, TLS, single_settings};
 use crate::config::{FlagSetting, duration};
 use crate::credentials::AssumeRoleParams;
 
@@ -79,7 +79,8 @@ fn every_key_has_the_type_that_the_table_says() {
             rejected_at(&path, &format!("callers_dir = {{ {} = {value} }}\n", spec.key));
         }
     }
-    for (section, key, schema) in [("listen", "tls", TLS), ("route", "match", MATCH)] {
+    let tables = [("listen", "tls", TLS), ("route", "match", MATCH), ("caller", "limits", CALLER_LIMITS)];
+    for (section, key, schema) in tables {
         for spec in schema.settings() {
             for value in mistyped(spec) {
                 let path = format!("{section}.{key}.{}", spec.key);

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::app::{DrainOutcome, DrainSignal, ListenAddress};
 use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
+use oss_signing_proxy::credentials::SourceEnv;
 use oss_signing_proxy::internals::proxy::ProxyState;
 use oss_signing_proxy::internals::telemetry::RequestCounts;
 use tokio::task::LocalSet;
@@ -21,11 +22,14 @@ pub(crate) struct ProxyBuilder {
     settings: String,
     rest: String,
     credentials: String,
+    env: Arc<dyn SourceEnv>,
 }
 
 /// A running proxy. It is stopped on drop.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
+    /// The addresses of all listeners on ports.
+    pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) state: Arc<ProxyState>,
     pub(crate) drain: DrainSignal,
@@ -42,6 +46,7 @@ pub(crate) fn proxy(upstream: SocketAddr) -> ProxyBuilder {
         credentials: format!(
             "type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n"
         ),
+        env: Arc::new(SystemEnv),
     }
 }
 
@@ -70,8 +75,14 @@ impl ProxyBuilder {
         self
     }
 
+    /// Replaces the environment of the system, with its clock.
+    pub(crate) fn env(mut self, env: Arc<dyn SourceEnv>) -> Self {
+        self.env = env;
+        self
+    }
+
     fn text(&self) -> String {
-        let Self { upstream, listen, settings, rest, credentials } = self;
+        let Self { upstream, listen, settings, rest, credentials, .. } = self;
         let endpoint = if settings.contains("endpoint") {
             String::new()
         } else {
@@ -88,7 +99,7 @@ impl ProxyBuilder {
         let config = match ProxyConfig::load(
             Some(ConfigFile { path: Path::new("test"), text: &text }),
             &[],
-            &SystemEnv,
+            &*self.env,
         ) {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{text}"),
@@ -96,20 +107,22 @@ impl ProxyBuilder {
         let (ready, started) = mpsc::channel();
         let drain = DrainSignal::new();
         let seen = drain.clone();
+        let env = self.env;
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             LocalSet::new().block_on(&runtime, async {
-                let app = App::assemble(config, Arc::new(SystemEnv)).await.expect("a proxy");
+                let app = App::assemble(config, env).await.expect("a proxy");
                 let admin = app.admin_address().and_then(|address| address.socket());
-                let data = app.addresses().iter().find_map(ListenAddress::socket);
-                let ports = (data.expect("a port"), admin.expect("a port"));
+                let data: Vec<SocketAddr> =
+                    app.addresses().iter().filter_map(ListenAddress::socket).collect();
+                let ports = (data, admin.expect("a port"));
                 ready.send((ports, app.state())).expect("somebody waits");
                 app.run(seen).await.expect("it serves")
             })
         });
-        let ((address, admin), state) = started.recv().expect("it starts");
-        Proxy { address, admin, state, drain, thread: Some(thread) }
+        let ((listeners, admin), state) = started.recv().expect("it starts");
+        Proxy { address: listeners[0], listeners, admin, state, drain, thread: Some(thread) }
     }
 }
 

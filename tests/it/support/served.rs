@@ -140,6 +140,13 @@ impl Served {
         (answer.status, answer.text())
     }
 
+    /// Returns the addresses of all listeners.
+    pub(crate) fn listeners(&self) -> Vec<SocketAddr> {
+        let lines = self.seen.lines().map(|line| serde_json::from_str::<Value>(line).expect("json"));
+        let listening = lines.filter(|line| line["msg"] == "listening");
+        listening.filter_map(|line| line["address"].as_str()?.parse().ok()).collect()
+    }
+
     /// Returns the address of the admin listener.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin

@@ -1,0 +1,53 @@
+//! The proofs of an identity, and what the proxy grants to browsers for each.
+
+use super::settings::IdentityKinds;
+
+/// The way in which a client proves its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityProof {
+    /// A signature in the header.
+    Signature,
+    /// A signature in the URL.
+    PresignedUrl,
+    /// The presigned URL of the request that a preflight announces. The signature covers the
+    /// announced request, so that of the preflight cannot be verified.
+    Announced,
+    /// A bearer token.
+    Bearer,
+    /// A token as the password of Basic authentication.
+    Basic,
+    /// A client certificate.
+    Certificate,
+    /// The user at the other end of a Unix socket.
+    UnixPeer,
+    /// None: the caller is open.
+    Open,
+}
+
+impl IdentityProof {
+    /// Returns whether a browser adds the proof by itself to requests of any page.
+    #[must_use]
+    pub(crate) fn is_ambient(self) -> bool {
+        match self {
+            Self::Basic | Self::Certificate => true,
+            Self::Signature
+            | Self::PresignedUrl
+            | Self::Announced
+            | Self::Bearer
+            | Self::UnixPeer
+            | Self::Open => false,
+        }
+    }
+
+    /// Returns whether a browser must isolate a response to this proof, on a listener that accepts
+    /// `kinds`. A page from a bucket could otherwise send requests with the ambient proof of the
+    /// person who views it. A presigned URL can lead to such a page too.
+    #[must_use]
+    pub(crate) fn needs_sandbox(self, kinds: IdentityKinds) -> bool {
+        match self {
+            Self::Basic | Self::Certificate => true,
+            Self::PresignedUrl => kinds.token || kinds.certificate,
+            Self::Signature | Self::Announced | Self::Bearer | Self::UnixPeer | Self::Open => false,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The part of the table of settings about callers: the keys of `[[caller]]`, and of the files that
+//! hold such sections.
+
+use super::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
+
+pub(super) const CALLERS_DIR: SectionSchema = SectionSchema {
+    name: "callers_dir",
+    groups: &[&[
+        SettingSpec::optional_text("path", "required", "the directory"),
+        SettingSpec::optional_text(
+            "ceiling",
+            "none",
+            "`file:PATH` of a file with the most that its callers may be allowed, such as `allow = \"read\"`",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+/// A file of `callers_file` or `callers_dir`.
+pub(super) const CALLERS_FILE: SectionSchema = SectionSchema {
+    name: "a file of callers",
+    groups: &[&[SettingSpec::new(
+        "caller",
+        ValueKind::TableList(&CALLER),
+        DefaultValue::Described("none"),
+        "",
+    )]],
+    ..SectionSchema::EMPTY
+};
+
+/// A file of `callers_dir.ceiling`.
+pub(super) const CEILING: SectionSchema = SectionSchema {
+    name: "a ceiling",
+    groups: &[&[SettingSpec::optional_text("allow", "required", "the highest value of `allow`")]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER: SectionSchema = SectionSchema {
+    name: "[[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text(
+            "name",
+            "required",
+            "the unique name: 1 to 64 letters, digits, `-`, `_` and `.`",
+        ),
+        SettingSpec::optional_text(
+            "allow",
+            "nothing, with a warning",
+            "the operations that it may use: `\"everything\"`, or `\"read\"` for GET, HEAD and listing",
+        ),
+        SettingSpec::new(
+            "key",
+            ValueKind::TableList(&CALLER_KEY),
+            DefaultValue::Described("none"),
+            "its access key, or two during a rotation; a list of inline tables with the keys below",
+        ),
+        SettingSpec::optional_text(
+            "presign_max",
+            "none",
+            "the maximum lifetime of URLs that are presigned with its keys, such as `\"1h\"`; the remaining time of a URL with signature V1",
+        ),
+        SettingSpec::optional_text(
+            "token",
+            "none",
+            "its bearer token, by reference or sealed: at least 27 random characters",
+        ),
+        SettingSpec::new(
+            "certificate",
+            ValueKind::Table(&CALLER_CERTIFICATE),
+            DefaultValue::Described("none"),
+            "the name in its client certificate; an inline table with exactly one of the keys below",
+        ),
+        SettingSpec::new(
+            "uid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its user id at the other end of a Unix socket; not 65534 (nobody)",
+        ),
+        SettingSpec::new(
+            "gid",
+            ValueKind::Number,
+            DefaultValue::Described("none"),
+            "its primary group id there; not 65534",
+        ),
+        SettingSpec::optional_text(
+            "user",
+            "none",
+            "its user there, by the name that the system has for it when the configuration is loaded",
+        ),
+        SettingSpec::optional_text(
+            "credentials_not_before",
+            "none",
+            "keys that were handed out to it before this time are rejected; `2026-11-30T00:00:00Z`",
+        ),
+        // Without callers, there is no such setting, and thus no value.
+        SettingSpec::new(
+            "open",
+            ValueKind::Boolean,
+            DefaultValue::Described("`false`"),
+            "requests without an identity are of this caller; at most one caller is open",
+        ),
+        SettingSpec::new(
+            "limits",
+            ValueKind::Table(&CALLER_LIMITS),
+            DefaultValue::Described("`caller` of `[limits]`"),
+            "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+        ),
+    ]],
+    later: &["jwt"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_CERTIFICATE: SectionSchema = SectionSchema {
+    name: "certificate of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text("dns", "none", "a DNS name in the subjectAltName; `*` matches nothing"),
+        SettingSpec::optional_text("uri", "none", "the only URI in the subjectAltName, such as a SPIFFE id"),
+        SettingSpec::optional_text(
+            "subject",
+            "none",
+            "the subject as in RFC 4514, such as `CN=backup,O=Example`",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
+    name: "key of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text(
+            "id",
+            "required",
+            "the access key id, which no other caller has: 1 to 128 letters, digits, `-`, `_` and `.`",
+        ),
+        SettingSpec::optional_text(
+            "secret",
+            "required",
+            "the access key secret, by reference or sealed: at least 27 random characters",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
+    name: "limits of [[caller]]",
+    groups: &[&[
+        SettingSpec::new(
+            "requests",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests in flight of a caller, in all workers. Further requests wait for up to `queue`, and then get 503",
+        ),
+        SettingSpec::new(
+            "rate",
+            ValueKind::Number,
+            DefaultValue::Described("no limit"),
+            "requests per second of a caller, likewise",
+        ),
+        SettingSpec::new(
+            "upload",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of request bodies per second, of all requests of a caller together, such as `\"10MiB\"`; faster ones are slowed down",
+        ),
+        SettingSpec::new(
+            "download",
+            ValueKind::Size,
+            DefaultValue::Described("no limit"),
+            "bytes of response bodies per second, likewise",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};

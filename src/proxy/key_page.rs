@@ -1,0 +1,183 @@
+//! The pages of a listener that serves access keys to callers. It serves no objects, so its paths
+//! are not in the way of any.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::error::ProxyError;
+use super::key_document::{KeyDocument, ServedKey};
+use super::key_error::KeyRequestError;
+use super::request::InboundRequest;
+use super::state::{AcceptingListener, WorkerCore};
+use super::trace::RequestTrace as _;
+use crate::address::ListenerReach;
+use crate::caller::{
+    self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, ListenerContent, is_handed_out,
+};
+use crate::credentials::{CredentialSource, Credentials};
+use crate::oss::{Key, Operation, Query, SigningProduct};
+use crate::telemetry::AccessLogEvent;
+use crate::time::Timestamp;
+
+/// A page of a listener that serves access keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyPage<'a> {
+    /// The credentials URI of Alibaba Cloud.
+    Uri,
+    /// The credentials of AWS for containers.
+    Container,
+    /// The role of the ECS instance, which is the name of the caller.
+    Role,
+    /// The credentials of a role.
+    OfRole(&'a str),
+    /// The session token of the metadata service.
+    Session,
+}
+
+impl<'a> KeyPage<'a> {
+    fn from_path(path: &'a str) -> Option<Self> {
+        match path {
+            "/credentials" => Some(Self::Uri),
+            "/aws" => Some(Self::Container),
+            "/latest/api/token" => Some(Self::Session),
+            _ => {
+                let role = ROLES.iter().find_map(|prefix| path.strip_prefix(prefix))?;
+                Some(if role.is_empty() { Self::Role } else { Self::OfRole(role) })
+            }
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        *method == if self == Self::Session { Method::PUT } else { Method::GET }
+    }
+}
+
+/// Answers a request for access keys.
+pub(super) async fn answer(
+    core: &WorkerCore,
+    listener: &AcceptingListener,
+    inbound: &mut InboundRequest,
+    access: &mut AccessLogEvent,
+) -> Result<KeyDocument, ProxyError> {
+    if core.is_full() {
+        return Err(ProxyError::Full(core.state().limits.requests));
+    }
+    inbound.check_head(core.state())?;
+    let rules = &listener.rules;
+    let reach = if rules.unnamed { ListenerReach::Unnamed } else { ListenerReach::ByName(&rules.domains) };
+    let mut headers = inbound.take_headers();
+    // guard: keys-for-pages
+    reach.check(inbound.uri(), &headers).map_err(KeyRequestError::from)?;
+    let page = KeyPage::from_path(inbound.uri().path()).ok_or(KeyRequestError::Path)?;
+    if !page.allows(inbound.method()) {
+        return Err(KeyRequestError::Method.into());
+    }
+    if page == KeyPage::Session {
+        // Clients of the metadata service require one. It protects nothing, so it is not checked.
+        return Ok(KeyDocument::text(access.id.to_string()));
+    }
+    if page == KeyPage::Container {
+        name_scheme(&mut headers, rules.identify);
+    }
+    let now = core.signing_time().at();
+    let client = identify(core, listener, inbound, &mut headers, now)?;
+    access.record_caller(&client, core.state());
+    let name = client_name(&client, &rules.content);
+    match page {
+        KeyPage::Role => return Ok(KeyDocument::text(name.to_owned())),
+        KeyPage::OfRole(role) if role != name => return Err(KeyRequestError::Path.into()),
+        KeyPage::OfRole(_) | KeyPage::Uri | KeyPage::Container | KeyPage::Session => {}
+    }
+    let document = |key: &ServedKey<'_>| match page {
+        KeyPage::Container => KeyDocument::of_container(key),
+        KeyPage::Role | KeyPage::OfRole(_) => KeyDocument::of_instance(key, now),
+        KeyPage::Uri | KeyPage::Session => KeyDocument::of_uri(key),
+    };
+    match &rules.content {
+        ListenerContent::PassedOnKeys(source) => {
+            let source = core.state().passed_on.get(source).ok_or(KeyRequestError::Withdrawn)?;
+            let credentials = passed_on(core, source).await?;
+            Ok(document(&handed_out(&credentials, core.clock().now())?))
+        }
+        ListenerContent::HandedOutKeys | ListenerContent::Objects => {
+            let caller = client.caller().ok_or(IdentityError::Missing)?;
+            let hand_out = core.state().callers.directory.hand_out().ok_or(KeyRequestError::Withdrawn)?;
+            let key = hand_out.issue(&caller.name, now, None).map_err(KeyRequestError::from)?;
+            Ok(document(&ServedKey {
+                id: &key.id,
+                secret: key.secret.expose(),
+                token: key.token.expose(),
+                expires: key.expires,
+            }))
+        }
+    }
+}
+
+/// Identifies the client. A key is not accepted here, so none serves to obtain another.
+fn identify(
+    core: &WorkerCore,
+    listener: &AcceptingListener,
+    inbound: &InboundRequest,
+    headers: &mut HeaderMap,
+    now: Timestamp,
+) -> Result<CallerIdentity, ProxyError> {
+    let mut query = Query::parse(inbound.uri().query().unwrap_or_default()).unwrap_or_default();
+    let request = ClientRequest {
+        method: inbound.method(),
+        operation: Operation::ListBuckets,
+        bucket: None,
+        key: &Key::default(),
+        query: &mut query,
+        headers,
+    };
+    let context = core.identity_context(listener, SigningProduct::Oss, now);
+    Ok(caller::identify(request, context)?)
+}
+
+/// Adds the scheme to a token without one, as the clients of AWS send it.
+fn name_scheme(headers: &mut HeaderMap, kinds: IdentityKinds) {
+    let Some(value) = headers.get(AUTHORIZATION).filter(|_| kinds.token) else { return };
+    let is_alone = !value.is_empty() && !value.as_bytes().contains(&b' ');
+    if is_alone && let Ok(mut value) = HeaderValue::from_bytes(&[b"Bearer ", value.as_bytes()].concat()) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+}
+
+/// Returns the name of the caller, or that of the credentials where there are no callers.
+fn client_name<'a>(client: &'a CallerIdentity, content: &'a ListenerContent) -> &'a str {
+    match (client.caller(), content) {
+        (Some(caller), _) => &caller.name,
+        (None, ListenerContent::PassedOnKeys(source)) => source,
+        (None, ListenerContent::HandedOutKeys | ListenerContent::Objects) => "",
+    }
+}
+
+/// Returns the current credentials of a source, or waits for them.
+async fn passed_on(
+    core: &WorkerCore,
+    source: &CredentialSource,
+) -> Result<std::sync::Arc<Credentials>, ProxyError> {
+    match source.serve(core.clock().now()) {
+        Ok(credentials) => Ok(credentials),
+        Err(_) => Ok(Box::pin(source.wait(core.clock())).await?),
+    }
+}
+
+/// Returns credentials as a key to pass on, if another proxy has handed them out. Keys of OSS never
+/// leave the proxy.
+fn handed_out(credentials: &Credentials, now: Timestamp) -> Result<ServedKey<'_>, KeyRequestError> {
+    let Credentials { id, secret, token, expires, .. } = credentials;
+    // guard: only-handed-out-keys
+    if !is_handed_out(id) {
+        return Err(KeyRequestError::NotHandedOut);
+    }
+    let (Some(token), Some(expires)) = (token, expires.filter(|expires| *expires > now)) else {
+        return Err(KeyRequestError::NotHandedOut);
+    };
+    Ok(ServedKey { id, secret: secret.expose(), token: token.expose(), expires })
+}
+
+/// The paths of the roles of an ECS instance. Some clients write the second one.
+const ROLES: [&str; 2] =
+    ["/latest/meta-data/ram/security-credentials/", "/latest/meta-data/Ram/security-credentials/"];
