@@ -38,7 +38,7 @@ pub(super) struct CallerSections {
     /// The revoked ids of handed-out keys.
     pub(super) revoked_handed_out: HashSet<String>,
     /// The ids of all keys, including revoked ones.
-    key_ids: Vec<SpannedValue<String>>,
+    key_ids: HashMap<String, KeyIdOwner>,
 }
 
 /// The names of callers that routes may match.
@@ -86,7 +86,7 @@ pub(super) fn read(
             revoked: RevokedEntries::default(),
             masters: SealingMasters::default(),
             revoked_handed_out: HashSet::new(),
-            key_ids: Vec::new(),
+            key_ids: HashMap::new(),
         };
     }
     let masters = SealingMasters::read(root, secrets, report);
@@ -94,7 +94,7 @@ pub(super) fn read(
     let has_files = root.has("callers_file") || root.has("callers_dir");
     let mut reader = CallerReader::new(secrets, &masters, &mut revoked);
     let SectionCallers { callers, count, has_open, has_revoked_open } = reader.callers(root, report);
-    let CallerReader { names, key_ids, .. } = reader;
+    let CallerReader { names, id_owners: key_ids, .. } = reader;
     let clients = match (has_open, has_revoked_open) {
         // guard: callers-elsewhere
         _ if count == 0 && !has_files => ServedClients::All,
@@ -117,7 +117,7 @@ pub(super) fn read_file(
     let mut reader = CallerReader::new(file.secrets, file.masters, revoked);
     reader.file = Some(file);
     let callers = reader.callers(root, report).callers;
-    let CallerReader { names, key_ids, .. } = reader;
+    let CallerReader { names, id_owners: key_ids, .. } = reader;
     file.real_ids.check(&key_ids, report);
     FileCallers { callers, names: names.into_keys().collect() }
 }
@@ -155,10 +155,10 @@ impl<'a> RealKeyIds<'a> {
         self.0.keys().map(|id| (*id).to_owned()).collect()
     }
 
-    fn check(&self, key_ids: &[SpannedValue<String>], report: &mut ConfigReport) {
-        for id in key_ids {
-            if let Some(name) = self.0.get(id.value.as_str()) {
-                report.error(&id.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
+    fn check(&self, key_ids: &HashMap<String, KeyIdOwner>, report: &mut ConfigReport) {
+        for (id, owner) in key_ids {
+            if let Some(name) = self.0.get(id.as_str()) {
+                report.error(&owner.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
             }
         }
     }
@@ -203,7 +203,6 @@ struct CallerReader<'a> {
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
     peers: CallerPeers<'a>,
-    key_ids: Vec<SpannedValue<String>>,
 }
 
 /// The caller that has a key with a certain id.
@@ -230,7 +229,6 @@ impl<'a> CallerReader<'a> {
             id_owners: HashMap::new(),
             token_owners: HashMap::new(),
             peers: CallerPeers::new(secrets.env),
-            key_ids: Vec::new(),
         }
     }
 
@@ -309,6 +307,7 @@ impl<'a> CallerReader<'a> {
             }
             keys.push(key);
         }
+        keys.shrink_to_fit();
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
         let presign_max = presign_max.map(|given| given.value);
@@ -399,10 +398,9 @@ impl<'a> CallerReader<'a> {
             }
             Some(_) => {}
             None => {
-                self.id_owners.insert(id.value.clone(), KeyIdOwner { caller, at: id.at.clone() });
+                self.id_owners.insert(id.value.clone(), KeyIdOwner { caller, at: id.at });
             }
         }
-        self.key_ids.push(id.clone());
         Some(id.value)
     }
 
