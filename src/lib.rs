@@ -15,6 +15,8 @@
 //!      ▼                      │                            │
 //!    proxy                    │                            │          request path
 //!      ├─────► telemetry ◄────┤                            │          logs, metrics
+//!      ├─────► jwks ◄─────────┤                            │          keys of token issuers
+//!      │          ▼           │                            │
 //!      ├────► credentials ◄───┤                            │          credential providers
 //!      │          ▼           │                            │
 //!      ├─────► transport ◄────┤                            │          upstream HTTP
@@ -82,6 +84,7 @@ pub mod credentials;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod histogram;
+mod jwks;
 mod offload;
 pub mod oss;
 mod policy;
@@ -105,6 +108,9 @@ pub mod internals {
         };
     }
     pub mod caller {
+        use std::collections::HashMap;
+        use std::sync::Arc;
+
         use http::{HeaderMap, Method};
 
         use crate::address::LocatedObject;
@@ -113,7 +119,7 @@ pub mod internals {
         };
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, ConnectionPeer, DerivedKeys,
-            IdentityContext, IdentityKinds, identify,
+            IdentityContext, IdentityKinds, JwtKeySet, VerifiedTokens, identify,
         };
         use crate::oss::SigningProduct;
         use crate::secret::Secret;
@@ -150,6 +156,8 @@ pub mod internals {
                 peer: &ConnectionPeer::default(),
                 product: SigningProduct::Oss,
                 keys: &DerivedKeys::default(),
+                verified_tokens: &VerifiedTokens::default(),
+                jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
                 now,
             };
             let identity = identify(request, context).ok()?;

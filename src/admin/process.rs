@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::certificate::ListenerCertificate;
 use crate::credentials::{CredentialServices, SourceStatus};
+use crate::jwks::KeySetStatus;
 use crate::telemetry::{DroppedLineCount, ProcessCounters};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
@@ -32,6 +33,9 @@ pub(crate) trait AdminProcess: Send + Sync {
 
     /// Returns the status of the credential sources.
     fn sources(&self) -> Vec<SourceStatus>;
+
+    /// Returns the status of the keys of token issuers.
+    fn key_sets(&self) -> Vec<KeySetStatus>;
 
     /// Returns the routes. The first is the default upstream, used if no other route matches.
     fn routes(&self) -> Vec<AdminRoute>;

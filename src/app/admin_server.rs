@@ -22,6 +22,7 @@ use crate::admin::{
 use crate::caller::CallerSettings;
 use crate::config::EffectiveSetting;
 use crate::credentials::{CredentialServices, CredentialSource, SourceEnv, SourceStatus, each};
+use crate::jwks::KeySetStatus;
 use crate::offload::BlockingLane;
 use crate::proxy::ProxyState;
 use crate::server::{AcceptSocket, BoundListener, DrainSignal, ServerWatchdog, SharedListener};
@@ -139,6 +140,10 @@ impl AdminProcess for AdminConsole {
 
     fn sources(&self) -> Vec<SourceStatus> {
         self.view.load().sources.iter().map(|source| source.status(&*self.env)).collect()
+    }
+
+    fn key_sets(&self) -> Vec<KeySetStatus> {
+        self.view.load().state.callers.key_sets.statuses()
     }
 
     fn routes(&self) -> Vec<AdminRoute> {

@@ -1,7 +1,7 @@
 //! Builds everything that a configuration needs: credential sources, certificates and sockets. All
 //! of it is built before any of it is used, so that an invalid configuration changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +11,29 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::caller_credentials::CallerCredentialSources;
 use super::listeners::{BoundSockets, PreviousSockets};
+use super::signers;
 use super::source_refresher::SourceKeeper;
 use super::start_error::{BadSource, StartError};
 use super::trust_stores::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::caller::CallerSettings;
-use crate::config::{self, CallerSources, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
+use crate::config::{self, CallerSources, EffectiveSetting, ProxyConfig, TimeoutConfig};
 use crate::credentials::{
-    ConfiguredSources, CredentialServices, CredentialSource, NamedSpec, ProvideError, ProviderSpec,
-    SourceEnv, SourceMap, build_sources, each, rebuild_sources,
+    ConfiguredSources, CredentialServices, CredentialSource, NamedSpec, ProvideError, SourceEnv, SourceMap,
+    build_sources, each, rebuild_sources,
 };
+use crate::jwks::FetchedKeySets;
 use crate::offload::BlockingLane;
-use crate::proxy::{ProxyState, RequestLimits, ServedCallers, UpstreamSigning, WorkerCore};
+use crate::proxy::{
+    ProxyState, RequestLimits, ServedCallerSettings, ServedCallers, UpstreamSigning, WorkerCore,
+};
 use crate::server::{self, ActivatedSockets, BoundListener, ListenAddress, ListenerPlan, TlsFiles};
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
-use crate::transport::{self, TrustStoreEntry, TrustStoreId, UpstreamTransport};
+use crate::transport::{self, TrustStore, TrustStoreEntry, TrustStoreId, UpstreamTransport};
 
 /// The builder of a [`BuiltApp`], with the resources that outlive a configuration.
 pub(crate) struct AppBuilder {
@@ -120,6 +125,7 @@ impl AppBuilder {
         match self.put_together(config, configured, before.as_ref()).await {
             Ok(built) => {
                 self.refresher.retain([&sources]);
+                self.refresher.keep_keys(&built.state.callers.key_sets);
                 self.rejected = None;
                 Ok(BuiltApp { sources, specs, ..built })
             }
@@ -143,8 +149,9 @@ impl AppBuilder {
         let draft = self.draft(config, sources, before).await?;
         let ProxyConfig {
             callers,
-            caller_sources,
             hand_out,
+            caller_sources,
+            key_sets,
             routing_table,
             upstreams,
             limits,
@@ -153,20 +160,25 @@ impl AppBuilder {
             effective_settings,
             ..
         } = draft.config;
-        let routes = routes(&routing_table, &upstreams, sources);
-        let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
+        let known = before.map(|before| &before.built.state.callers.key_sets);
+        let key_sets = FetchedKeySets::new(key_sets, known);
+        let routes = signers::routes(&routing_table, &upstreams, sources);
+        let upstreams = signers::signers(&upstreams, draft.upstream_trusts, specs, sources)?;
         let state = ProxyState {
             routing_table,
             upstreams,
             limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
             callers: ServedCallers::new(
-                callers.as_deref(),
-                limits.caller,
-                hand_out,
+                ServedCallerSettings {
+                    callers: callers.as_deref(),
+                    limits: limits.caller,
+                    hand_out,
+                    key_sets,
+                },
                 &self.counters,
                 before.map(|before| &before.built.state.callers),
             ),
-            passed_on: passed_on(&draft.listeners, sources),
+            passed_on: signers::passed_on(&draft.listeners, sources),
             access_log: log.access,
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
@@ -293,6 +305,9 @@ impl AppDraft {
         let mut problems = Vec::new();
         let upstream_trusts = upstream_trusts(&config, &mut trust_stores, &mut problems);
         let trust_stores = trust_stores.into_all();
+        // They are read again for each fetch of keys.
+        let key_set_files = config.key_sets.iter().filter_map(|keys| keys.ca_file.as_ref());
+        problems.extend(key_set_files.filter_map(|path| TrustStore::file(path).err()).map(StartError::from));
         let mut listeners = Vec::new();
         for listen in std::mem::take(&mut config.listen) {
             let tls = listen.tls.as_ref().map(TlsFiles::load).transpose();
@@ -354,10 +369,12 @@ pub(crate) fn try_start(
     let mut problems = Vec::new();
     let upstream_trusts = upstream_trusts(config, &mut trust_stores, &mut problems);
     StartError::join(problems)?;
+    let mut caller_credentials = CallerCredentialSources::new(sources);
     let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
         tell_upstream: settings.tell_upstream,
         source: sources.get(&settings.credentials).map(Arc::clone),
+        caller_sources: caller_credentials.of_upstream(settings),
         trust,
     });
     let state = ProxyState {
@@ -369,9 +386,12 @@ pub(crate) fn try_start(
             body: config.limits.body,
         },
         callers: ServedCallers::new(
-            config.callers.as_deref(),
-            config.limits.caller,
-            config.hand_out.clone(),
+            ServedCallerSettings {
+                callers: config.callers.as_deref(),
+                limits: config.limits.caller,
+                hand_out: config.hand_out.clone(),
+                key_sets: FetchedKeySets::new(config.key_sets.clone(), None),
+            },
             &ProcessCounters::default(),
             None,
         ),
@@ -501,72 +521,6 @@ pub(crate) async fn try_out(config: ProxyConfig, env: &dyn SourceEnv) -> StartTr
         }
         Err(timeout) => StartTrial { result: Err(timeout.into()), warnings: Vec::new() },
     }
-}
-
-/// Returns the signature version, the source and the trust store for each upstream.
-fn signers(
-    settings: &[UpstreamSettings],
-    trust_stores: Vec<TrustStoreId>,
-    specs: &[NamedSpec],
-    sources: &SourceMap,
-) -> Result<Vec<UpstreamSigning>, StartError> {
-    let anonymous: HashSet<&str> = specs
-        .iter()
-        .filter(|named| matches!(named.spec, ProviderSpec::Anonymous))
-        .map(|named| named.name.as_str())
-        .collect();
-    let mut signers = Vec::with_capacity(settings.len());
-    for (settings, trust) in settings.iter().zip(trust_stores) {
-        let name = settings.credentials.as_str();
-        let source = match sources.get(name) {
-            Some(source) => Some(Arc::clone(source)),
-            None if anonymous.contains(name) => None,
-            None => return Err(StartError::NoSource(name.to_owned())),
-        };
-        signers.push(UpstreamSigning {
-            signature: settings.signature,
-            tell_upstream: settings.tell_upstream,
-            source,
-            trust,
-        });
-    }
-    Ok(signers)
-}
-
-/// Returns the sources whose keys the listeners pass on, by name.
-fn passed_on(listeners: &[ListenerPlan], sources: &SourceMap) -> HashMap<String, Arc<CredentialSource>> {
-    let source = |listener: &ListenerPlan| {
-        let name = listener.listen.content.source()?;
-        Some((name.to_owned(), Arc::clone(sources.get(name)?)))
-    };
-    listeners.iter().filter_map(source).collect()
-}
-
-fn routes(
-    routing_table: &crate::address::RoutingTable,
-    upstreams: &[UpstreamSettings],
-    sources: &SourceMap,
-) -> Vec<admin::AdminRoute> {
-    let mut routes = Vec::with_capacity(upstreams.len());
-    for (index, settings) in upstreams.iter().enumerate() {
-        let id = UpstreamId(index);
-        let upstream = routing_table.get(id);
-        let endpoint = &upstream.endpoint;
-        routes.push(admin::AdminRoute {
-            name: id.to_string(),
-            wanted: routing_table.wanted(id).map(ToString::to_string),
-            endpoint: format!(
-                "{}://{}:{}",
-                endpoint.scheme.as_str(),
-                endpoint.host.bracketed(),
-                endpoint.port
-            ),
-            region: upstream.region.as_ref().map_or("-", |region| region.as_str()).to_owned(),
-            signature: settings.signature.as_str(),
-            source: sources.get(&settings.credentials).map(|source| source.name().to_owned()),
-        });
-    }
-    routes
 }
 
 /// The limit on concurrent fetches of a command. Each may be a process or a connection.

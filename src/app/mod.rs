@@ -4,11 +4,13 @@
 pub(crate) mod admin_connections;
 pub(crate) mod admin_server;
 pub(crate) mod build;
+pub(crate) mod caller_credentials;
 mod callers_report;
 pub(crate) mod config_watcher;
 pub(crate) mod lifecycle;
 pub(crate) mod listeners;
 pub(crate) mod reload;
+mod signers;
 pub(crate) mod source_refresher;
 pub(crate) mod start_error;
 pub(crate) mod system_env;

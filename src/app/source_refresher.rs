@@ -1,4 +1,4 @@
-//! Refreshes credentials on a separate thread. A slow provider then delays neither a connection nor
+//! Refreshes credentials, and the keys of token issuers, on a separate thread. A slow provider then delays neither a connection nor
 //! a signal.
 
 use std::cell::RefCell;
@@ -11,18 +11,26 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::credentials::{CredentialSource, RefreshLoop, SourceEnv, SourceMap, each};
+use crate::jwks::{FetchedKeySets, IssuerKeys};
 
 /// The sources that are refreshed, on a separate thread. Dropping it stops all refreshes.
 pub(crate) struct SourceKeeper {
     env: Arc<dyn SourceEnv>,
     runtime: Handle,
     tasks: RefCell<HashMap<*const CredentialSource, SourceTask>>,
+    key_tasks: RefCell<Vec<KeySetTask>>,
     _end: oneshot::Sender<()>,
 }
 
 struct SourceTask {
     /// Held so that no other source gets the same address.
     _source: Arc<CredentialSource>,
+    task: AbortHandle,
+}
+
+/// The task that fetches the keys of a token issuer.
+struct KeySetTask {
+    keys: Arc<IssuerKeys>,
     task: AbortHandle,
 }
 
@@ -43,7 +51,8 @@ impl SourceKeeper {
             // Does not wait for blocking work.
             runtime.shutdown_background();
         })?;
-        Ok(Self { env, runtime: handle, tasks: RefCell::default(), _end: end })
+        let (tasks, key_tasks) = Default::default();
+        Ok(Self { env, runtime: handle, tasks, key_tasks, _end: end })
     }
 
     /// Starts to refresh each source that is not refreshed yet.
@@ -56,6 +65,25 @@ impl SourceKeeper {
                 let task = self.runtime.spawn(async move { RefreshLoop::new(&refreshed, &*env).run().await });
                 SourceTask { _source: Arc::clone(source), task: task.abort_handle() }
             });
+        }
+    }
+
+    /// Fetches the keys of these issuers, and of no others.
+    pub(crate) fn keep_keys(&self, sets: &FetchedKeySets) {
+        let mut tasks = self.key_tasks.borrow_mut();
+        tasks.retain(|entry| {
+            let is_kept = sets.all().any(|keys| Arc::ptr_eq(keys, &entry.keys));
+            if !is_kept {
+                entry.task.abort();
+            }
+            is_kept
+        });
+        for keys in sets.all() {
+            if !tasks.iter().any(|entry| Arc::ptr_eq(keys, &entry.keys)) {
+                let fetched = Arc::clone(keys);
+                let task = self.runtime.spawn(async move { fetched.run().await });
+                tasks.push(KeySetTask { keys: Arc::clone(keys), task: task.abort_handle() });
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use super::directory::Caller;
 use super::identity_context::IdentityContext;
 use super::identity_error::{IdentityError, MalformedSignature};
 use super::identity_proof::IdentityProof;
+use crate::time::Timestamp;
 
 /// Returns the caller of the connection, judged as of now. Returns `None` if there is none, or if the
 /// listener does not accept such identities.
@@ -34,6 +35,12 @@ pub(super) fn find(context: IdentityContext<'_>) -> Result<Option<&Arc<Caller>>,
         return Err(SEVERAL_CALLERS.into());
     }
     Ok(first.and_then(|index| directory.callers().get(index)))
+}
+
+/// Returns the end of the proof of a caller of the connection, if it has one.
+pub(super) fn expires(context: IdentityContext<'_>) -> Option<Timestamp> {
+    let certificate = context.peer.certificate.as_ref().filter(|_| context.kinds.certificate);
+    certificate.map(|certificate| certificate.not_after)
 }
 
 /// Returns the proof of a caller of the connection.

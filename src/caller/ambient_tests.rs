@@ -1,8 +1,10 @@
 //! Tests of the identities of connections, alone and beside those of requests.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use http::HeaderMap;
 
-use super::IdentityContext;
 use super::connection_peer::{ClientCertificate, ConnectionPeer, UnixPeer};
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
@@ -11,11 +13,12 @@ use super::peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities}
 use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
 use super::subject_name::SubjectName;
 use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TOKEN, TestRequest};
+use super::{IdentityContext, JwtKeySet, VerifiedTokens};
 use crate::oss::SigningProduct;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-const ALL: IdentityKinds = IdentityKinds { key: true, certificate: true, uid: true, token: true };
+const ALL: IdentityKinds = IdentityKinds { key: true, certificate: true, uid: true, token: true, jwt: true };
 
 fn subject(text: &str) -> SubjectName {
     SubjectName::parse(text).expect("a subject")
@@ -97,6 +100,8 @@ impl<'a> ConnectedClient<'a> {
             peer: self.peer,
             product: SigningProduct::Oss,
             keys: &self.keys,
+            verified_tokens: &VerifiedTokens::default(),
+            jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
             now: self.now,
         })
     }

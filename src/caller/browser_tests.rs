@@ -67,7 +67,7 @@ fn a_preflight_uses_up_no_limit_of_the_caller_that_it_announces() {
         (IdentityProof::PresignedUrl, Some(caller)),
         (IdentityProof::Open, Some(caller)),
     ] {
-        let identity = CallerIdentity::Known { caller: caller.clone(), proof };
+        let identity = CallerIdentity::Known { caller: caller.clone(), proof, expires: None };
         assert_eq!(identity.proven(), expected, "{proof:?}");
     }
 }

@@ -8,6 +8,7 @@ use http::header::AUTHORIZATION;
 use super::directory::{Caller, CallerDirectory};
 use super::signature_claim::text_parameter;
 use crate::oss::Query;
+use crate::time::Timestamp;
 
 /// Returns the caller whose access key id the signature of a request names. The signature may be
 /// wrong.
@@ -20,9 +21,20 @@ pub(crate) fn claimed_caller(
     directory.key(id).map(|entry| Arc::clone(&entry.caller))
 }
 
-/// Returns the caller whose access key id the signature in a URL names.
-pub(super) fn claimed_in_url(query: &Query, directory: &CallerDirectory) -> Option<Arc<Caller>> {
-    directory.key(id_in_url(query)?).map(|entry| Arc::clone(&entry.caller))
+/// Returns the caller whose key the signature in a URL names, as of `now`. A key that was handed out
+/// comes with its token.
+pub(super) fn claimed_in_url(
+    query: &Query,
+    directory: &CallerDirectory,
+    now: Timestamp,
+) -> Option<Arc<Caller>> {
+    let id = id_in_url(query)?;
+    if let Some(entry) = directory.key(id) {
+        return Some(Arc::clone(&entry.caller));
+    }
+    let token =
+        ["x-oss-security-token", "security-token"].iter().find_map(|name| text_parameter(query, name))?;
+    directory.handed_out(id, token, now).ok().map(|entry| entry.caller)
 }
 
 fn id_in_header(headers: &HeaderMap) -> Option<&str> {

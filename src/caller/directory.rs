@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::hand_out::{KeyHandOut, OpenedToken};
 use super::identity_error::IdentityError;
+use super::jwt_directory::JwtDirectory;
 use super::peer_index::PeerIndex;
 use super::settings::{CallerAccess, CallerKey, CallerSettings};
 use crate::secret::Secret;
@@ -41,6 +42,8 @@ pub(crate) struct CallerDirectory {
     /// The callers by the SHA-256 of their tokens.
     tokens: HashMap<[u8; 32], Arc<Caller>>,
     peers: PeerIndex,
+    /// The callers by the claims of their JSON Web Tokens.
+    jwt: JwtDirectory,
     /// Secrets of no caller. Signatures with unknown ids are computed with them, so that they take
     /// as long as others.
     decoys: [NumberedSecret; SECRETS_MAX],
@@ -101,6 +104,7 @@ impl CallerDirectory {
             hand_out: None,
             holders: HashMap::with_capacity(callers.len()),
             tokens: HashMap::new(),
+            jwt: JwtDirectory::default(),
             peers: PeerIndex::default(),
             decoys,
         };
@@ -112,6 +116,7 @@ impl CallerDirectory {
                 limits: _,
                 keys,
                 token,
+                jwt,
                 credentials_not_before,
                 peer,
                 is_open,
@@ -139,6 +144,9 @@ impl CallerDirectory {
                 directory.tokens.insert(digest, Arc::clone(&caller));
             }
             directory.peers.insert(index, peer);
+            if let Some(jwt) = jwt {
+                directory.jwt.insert(jwt, index);
+            }
             if *is_open {
                 directory.open = Some(caller);
             }
@@ -212,6 +220,11 @@ impl CallerDirectory {
     /// about the tokens.
     pub(super) fn token(&self, token: &[u8]) -> Option<&Arc<Caller>> {
         self.tokens.get(&<[u8; 32]>::from(Sha256::digest(token)))
+    }
+
+    /// Returns the callers by the claims of their JSON Web Tokens.
+    pub(super) fn jwt(&self) -> &JwtDirectory {
+        &self.jwt
     }
 
     /// Returns as many secrets for the entry of an id as for any other: its own, then decoys.

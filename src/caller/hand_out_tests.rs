@@ -287,3 +287,34 @@ proptest! {
         prop_assert!(judged(&sent, &directory(&[FIRST]), NOW).is_err());
     }
 }
+
+#[test]
+fn a_preflight_has_the_caller_of_the_handed_out_key_in_its_url() {
+    let key = issued("two");
+    for form in [SignedForm::V1Url, SignedForm::V4Url] {
+        let mut sent = signed(form, NOW, &key);
+        sent.method = http::Method::OPTIONS;
+        sent.headers.clear();
+        assert_eq!(judged(&sent, &directory(&[FIRST]), NOW), Ok("two".to_owned()), "{form:?}");
+        assert!(judged(&sent, &directory(&[SECOND]), NOW).is_err(), "{form:?}");
+        assert!(judged(&sent, &directory(&[FIRST]), later(3601)).is_err(), "{form:?}");
+    }
+}
+
+#[test]
+fn urls_of_handed_out_keys_are_valid_for_no_longer_than_their_caller_may_sign() {
+    let key = issued("one");
+    let limited = |max_s| {
+        let presign_max = Some(Duration::from_secs(max_s));
+        directory_of(&[FIRST], &[CallerSettings { presign_max, ..caller("one") }])
+    };
+    for form in [SignedForm::V1Url, SignedForm::V4Url] {
+        let sent = signed(form, NOW, &key);
+        assert_eq!(judged(&sent, &limited(600), NOW), Ok("one".to_owned()), "{form:?}");
+        assert_eq!(
+            judged(&sent, &limited(599), NOW),
+            Err(IdentityError::LongLived { max_s: 599 }),
+            "{form:?}"
+        );
+    }
+}

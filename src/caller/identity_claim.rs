@@ -16,11 +16,11 @@ pub(crate) enum IdentityClaim<'a> {
     KeyId(&'a str),
     /// The SHA-256 of a bearer token.
     Token([u8; 32]),
-    /// A name in a client certificate.
+    /// The name in a client certificate.
     Certificate(&'a CertificateName),
-    /// A user id.
+    /// The user id of a process.
     Uid(u32),
-    /// A group id.
+    /// The group id of a process.
     Gid(u32),
 }
 
@@ -38,9 +38,9 @@ impl<'a> IdentityClaim<'a> {
         claims.extend(token.map(|token| Self::Token(Sha256::digest(token.expose()).into())));
         let PeerIdentities { certificate, uid, gid, user } = &caller.peer;
         claims.extend(certificate.as_ref().map(Self::Certificate));
-        claims.extend(uid.map(Self::Uid));
+        let uids = [*uid, user.as_ref().map(|user| user.uid)];
+        claims.extend(uids.into_iter().flatten().map(Self::Uid));
         claims.extend(gid.map(Self::Gid));
-        claims.extend(user.as_ref().map(|user| Self::Uid(user.uid)));
         claims
     }
 }
@@ -51,7 +51,7 @@ impl fmt::Display for IdentityClaim<'_> {
             Self::Name(name) => write!(f, "name {name:?}"),
             Self::KeyId(id) => write!(f, "key id {id:?}"),
             Self::Token(_) => f.write_str("token"),
-            Self::Certificate(_) => f.write_str("certificate"),
+            Self::Certificate(name) => write!(f, "{name}"),
             Self::Uid(uid) => write!(f, "uid {uid}"),
             Self::Gid(gid) => write!(f, "gid {gid}"),
         }

@@ -3,7 +3,9 @@
 use super::connection_peer::ConnectionPeer;
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
+use super::jwt_key_set::JwtKeySource;
 use super::settings::IdentityKinds;
+use super::verified_tokens::VerifiedTokens;
 use crate::oss::SigningProduct;
 use crate::time::Timestamp;
 
@@ -20,6 +22,10 @@ pub(crate) struct IdentityContext<'a> {
     pub(crate) product: SigningProduct,
     /// The derived keys of the worker.
     pub(crate) keys: &'a DerivedKeys,
+    /// The verified tokens of the worker.
+    pub(crate) verified_tokens: &'a VerifiedTokens,
+    /// The keys of issuers whose keys are fetched.
+    pub(crate) jwt_keys: &'a dyn JwtKeySource,
     /// The current time.
     pub(crate) now: Timestamp,
 }

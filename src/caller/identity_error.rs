@@ -1,6 +1,7 @@
 //! Reasons why the identity of a client is rejected, and the texts and elements with which OSS
 //! reports them ("Error codes", OSS API reference). SDKs correct themselves by some of the texts.
 
+use super::jwt_error::JwtError;
 use crate::time::Timestamp;
 
 /// The reason why the identity of a client is rejected.
@@ -37,6 +38,9 @@ pub(crate) enum IdentityError {
     /// A reload has revoked the certificate of the client, or removed its issuer.
     #[error("the client certificate was revoked, or its issuer is no longer trusted")]
     WithdrawnCertificate,
+    /// The JSON Web Token is rejected.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
     /// The access key id belongs to no caller, or was revoked.
     #[error("The OSS Access Key Id you provided does not exist in our records.")]
     UnknownKey {
@@ -190,6 +194,7 @@ impl IdentityError {
             Self::NotYetValid { .. } => Some("0002-00000235"),
             Self::Malformed(malformed) => malformed.ec,
             Self::UnknownToken
+            | Self::Jwt(_)
             | Self::UnknownPeer
             | Self::CertificateUsage
             | Self::ExpiredCertificate { .. }
@@ -219,10 +224,13 @@ impl IdentityError {
             ],
             Self::Expired { expires, server_time }
             | Self::ExpiredCertificate { expires, server_time }
+            | Self::Jwt(JwtError::Expired { expires, server_time })
             | Self::TokenExpired { expires, server_time } => {
                 vec![("Expires", expires.iso_extended()), ("ServerTime", server_time.iso_extended())]
             }
-            Self::NotYetValid { server_time } => vec![("ServerTime", server_time.iso_extended())],
+            Self::NotYetValid { server_time } | Self::Jwt(JwtError::NotYetValid { server_time }) => {
+                vec![("ServerTime", server_time.iso_extended())]
+            }
             Self::Missing
             | Self::NoToken
             | Self::UnknownToken
@@ -230,6 +238,7 @@ impl IdentityError {
             | Self::CertificateUsage
             | Self::WithdrawnCertificate
             | Self::TokenTooOld
+            | Self::Jwt(_)
             | Self::UnsignedParameter(_)
             | Self::UrlParameter(_)
             | Self::LongLived { .. }

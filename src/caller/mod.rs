@@ -14,6 +14,12 @@ mod identity_claim;
 mod identity_context;
 mod identity_error;
 mod identity_proof;
+mod jwt_directory;
+mod jwt_error;
+mod jwt_key_set;
+mod jwt_settings;
+mod jwt_token;
+mod jwt_verification;
 mod limits;
 mod listener_content;
 mod nominated_headers;
@@ -24,10 +30,12 @@ mod real_key_id;
 mod settings;
 mod signature_claim;
 mod subject_name;
+mod subject_pattern;
 mod user_agent;
 mod v1_claim;
 mod v4_claim;
 mod verification;
+mod verified_tokens;
 
 use std::sync::Arc;
 
@@ -47,6 +55,9 @@ pub(crate) use identity_claim::IdentityClaim;
 pub(crate) use identity_context::IdentityContext;
 pub(crate) use identity_error::{IdentityError, MalformedKind};
 pub use identity_proof::IdentityProof;
+pub(crate) use jwt_error::JwtError;
+pub(crate) use jwt_key_set::{InvalidKeySet, JwtKeySet, JwtKeySource};
+pub(crate) use jwt_settings::{JwtKeyOrigin, JwtSettings};
 pub(crate) use limits::CallerLimits;
 pub(crate) use listener_content::ListenerContent;
 pub(crate) use nominated_headers::check_nominated;
@@ -55,12 +66,16 @@ pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
 pub(crate) use subject_name::{InvalidSubject, SubjectAttribute, SubjectName};
+pub(crate) use subject_pattern::{InvalidSubjectPattern, SubjectPattern};
 pub(crate) use user_agent::name_in_user_agent;
+pub(crate) use verified_tokens::VerifiedTokens;
 
 use presented_identity::PresentedIdentity;
+use verification::ProvenCaller;
 
 use crate::oss::{Bucket, Key, Operation, Query};
 use crate::sign::SignableRequest;
+use crate::time::Timestamp;
 
 /// The identity of a client, as far as it was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +88,8 @@ pub enum CallerIdentity {
         caller: Arc<Caller>,
         /// The way in which the client proved to be the caller.
         proof: IdentityProof,
+        /// The end of the token or the certificate that proves it, if it has one.
+        expires: Option<Timestamp>,
     },
 }
 
@@ -112,6 +129,15 @@ impl CallerIdentity {
         }
     }
 
+    /// Returns the end of the token or the certificate that proves the caller, if it has one.
+    #[must_use]
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Self::Open => None,
+            Self::Known { expires, .. } => *expires,
+        }
+    }
+
     /// Returns how the client proved to be a caller, if callers are configured.
     #[must_use]
     pub(crate) fn proof(&self) -> Option<IdentityProof> {
@@ -146,7 +172,7 @@ impl ClientRequest<'_> {
         let connection = ambient_identity::find(context)?;
         if let Some(caller) = self.announced_caller(context) {
             ambient_identity::check_same(connection, &caller)?;
-            return Ok(CallerIdentity::Known { caller, proof: IdentityProof::Announced });
+            return Ok(CallerIdentity::Known { caller, proof: IdentityProof::Announced, expires: None });
         }
         if kinds.accepts_any() {
             let request = SignableRequest {
@@ -161,17 +187,22 @@ impl ClientRequest<'_> {
             let presented = PresentedIdentity::find(&request, context.product)?;
             if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
                 let proof = presented.proof();
-                let caller = verification::verify(presented, connection, context)?;
-                return Ok(CallerIdentity::Known { caller, proof });
+                let ProvenCaller { caller, expires } = verification::verify(presented, connection, context)?;
+                return Ok(CallerIdentity::Known { caller, proof, expires });
             }
         }
         if let Some(caller) = connection {
+            let caller = Arc::clone(caller);
             let proof = ambient_identity::proof(context);
-            return Ok(CallerIdentity::Known { caller: Arc::clone(caller), proof });
+            return Ok(CallerIdentity::Known { caller, proof, expires: ambient_identity::expires(context) });
         }
         match directory.open() {
-            Some(open) => Ok(CallerIdentity::Known { caller: Arc::clone(open), proof: IdentityProof::Open }),
-            None if kinds.token => Err(IdentityError::NoToken),
+            Some(open) => Ok(CallerIdentity::Known {
+                caller: Arc::clone(open),
+                proof: IdentityProof::Open,
+                expires: None,
+            }),
+            None if kinds.accepts_bearer() => Err(IdentityError::NoToken),
             None if kinds.accepts_any() && !kinds.key => Err(ambient_identity::missing(context)),
             None => Err(IdentityError::Missing),
         }
@@ -186,7 +217,7 @@ impl ClientRequest<'_> {
         if !is_preflight || !context.kinds.key {
             return None;
         }
-        claimed_caller::claimed_in_url(self.query, context.directory)
+        claimed_caller::claimed_in_url(self.query, context.directory, context.now)
     }
 }
 
@@ -196,6 +227,12 @@ mod ambient_tests;
 mod browser_tests;
 #[cfg(test)]
 mod hand_out_tests;
+#[cfg(test)]
+mod jwt_test_key;
+#[cfg(test)]
+mod jwt_tests;
+#[cfg(test)]
+mod jwt_vector_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The identities of a caller that belong to its connection: certificate, user and group.
 
+use std::fmt;
+
 use super::subject_name::SubjectName;
 
 /// The identities of a caller that belong to its connection, as configured.
@@ -35,6 +37,16 @@ pub(crate) struct NamedUser {
     pub(crate) uid: u32,
 }
 
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "certificate dns {name}"),
+            Self::Uri(uri) => write!(f, "certificate uri {uri}"),
+            Self::Subject(subject) => write!(f, "certificate subject {subject}"),
+        }
+    }
+}
+
 impl PeerIdentities {
     /// Returns whether there are any.
     #[must_use]
@@ -47,11 +59,7 @@ impl PeerIdentities {
     #[must_use]
     pub(crate) fn descriptions(&self) -> Vec<String> {
         let Self { certificate, uid, gid, user } = self;
-        let certificate = certificate.as_ref().map(|name| match name {
-            CertificateName::Dns(name) => format!("certificate dns {name}"),
-            CertificateName::Uri(uri) => format!("certificate uri {uri}"),
-            CertificateName::Subject(subject) => format!("certificate subject {subject}"),
-        });
+        let certificate = certificate.as_ref().map(CertificateName::to_string);
         let uid = uid.map(|uid| format!("uid {uid}"));
         let gid = gid.map(|gid| format!("gid {gid}"));
         let user = user.as_ref().map(|NamedUser { name, uid }| format!("user {name} (uid {uid})"));

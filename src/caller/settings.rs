@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::caller_origin::CallerOrigin;
+use super::jwt_settings::JwtSettings;
 use super::limits::CallerLimits;
 use super::peer_identities::PeerIdentities;
 use crate::secret::Secret;
@@ -23,6 +24,8 @@ pub(crate) struct CallerSettings {
     pub(crate) keys: Vec<CallerKey>,
     /// The bearer token of the caller.
     pub(crate) token: Option<Secret>,
+    /// The JSON Web Tokens of the caller.
+    pub(crate) jwt: Option<JwtSettings>,
     /// Handed-out keys that were issued before this time are rejected.
     pub(crate) credentials_not_before: Option<Timestamp>,
     /// The identities that belong to a connection of the caller.
@@ -38,32 +41,19 @@ impl CallerSettings {
     /// their ids.
     #[must_use]
     pub(crate) fn restricted(&self, access_max: CallerAccess, is_valid: impl Fn(&str) -> bool) -> Self {
-        let Self {
-            name,
-            access,
-            limits,
-            presign_max,
-            keys,
-            token,
-            credentials_not_before,
-            peer,
-            is_open,
-            origin,
-        } = self;
+        let Self { name, access, keys, token, jwt, peer, origin, .. } = self;
         let keys = keys.iter().filter(|key| is_valid(&key.id));
         let copy =
             |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
         Self {
             name: name.clone(),
             access: (*access).min(access_max),
-            limits: *limits,
-            presign_max: *presign_max,
             keys: keys.map(copy).collect(),
             token: token.as_ref().map(|token| Secret::from(token.expose())),
-            credentials_not_before: *credentials_not_before,
+            jwt: jwt.clone(),
             peer: peer.clone(),
-            is_open: *is_open,
             origin: origin.clone(),
+            ..*self
         }
     }
 }
@@ -112,19 +102,32 @@ pub(crate) struct IdentityKinds {
     pub(crate) uid: bool,
     /// Bearer tokens of callers.
     pub(crate) token: bool,
+    /// JSON Web Tokens of Kubernetes and OpenID Connect.
+    pub(crate) jwt: bool,
 }
 
 impl IdentityKinds {
     /// Returns the accepted kinds, as in the configuration.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        let kinds =
-            [("key", self.key), ("certificate", self.certificate), ("uid", self.uid), ("token", self.token)];
+        let kinds = [
+            ("key", self.key),
+            ("certificate", self.certificate),
+            ("uid", self.uid),
+            ("token", self.token),
+            ("jwt", self.jwt),
+        ];
         kinds.into_iter().filter(|kind| kind.1).map(|kind| kind.0)
     }
 
     /// Returns whether the listener accepts any kind of identity.
     #[must_use]
     pub(crate) fn accepts_any(self) -> bool {
-        self.key || self.certificate || self.uid || self.token
+        self.key || self.certificate || self.uid || self.accepts_bearer()
+    }
+
+    /// Returns whether the listener accepts identities that anyone who reads them can use.
+    #[must_use]
+    pub(crate) fn accepts_bearer(self) -> bool {
+        self.token || self.jwt
     }
 }

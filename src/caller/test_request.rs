@@ -1,5 +1,7 @@
 //! A request of the tests: signed by the signer of this crate, changed, and identified.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -7,7 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
-use super::{CallerIdentity, ClientRequest, ConnectionPeer, IdentityContext, IdentityError, identify};
+use super::verified_tokens::VerifiedTokens;
+use super::{
+    CallerIdentity, ClientRequest, ConnectionPeer, IdentityContext, IdentityError, JwtKeySet, identify,
+};
 use crate::oss::{Bucket, Key, Operation, Query, Region, SigningProduct};
 use crate::secret::Secret;
 use crate::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime};
@@ -120,7 +125,18 @@ impl TestRequest {
         let kinds = IdentityKinds { key: true, token: true, ..IdentityKinds::default() };
         let peer = &ConnectionPeer::default();
         let product = SigningProduct::Oss;
-        self.identify_in(IdentityContext { directory, kinds, peer, product, keys, now })
+        let verified_tokens = &VerifiedTokens::default();
+        let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
+        self.identify_in(IdentityContext {
+            directory,
+            kinds,
+            peer,
+            product,
+            keys,
+            verified_tokens,
+            jwt_keys,
+            now,
+        })
     }
 
     pub(super) fn identify_of_kinds(
@@ -130,7 +146,18 @@ impl TestRequest {
         keys: &DerivedKeys,
     ) -> Result<String, IdentityError> {
         let (product, peer) = (SigningProduct::Oss, &ConnectionPeer::default());
-        self.identify_in(IdentityContext { directory, kinds, peer, product, keys, now: NOW })
+        let verified_tokens = &VerifiedTokens::default();
+        let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
+        self.identify_in(IdentityContext {
+            directory,
+            kinds,
+            peer,
+            product,
+            keys,
+            verified_tokens,
+            jwt_keys,
+            now: NOW,
+        })
     }
 
     pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {

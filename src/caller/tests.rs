@@ -26,6 +26,7 @@ pub(super) fn error(result: Result<String, IdentityError>) -> &'static str {
         Err(IdentityError::CertificateUsage) => "certificate usage",
         Err(IdentityError::ExpiredCertificate { .. }) => "expired certificate",
         Err(IdentityError::WithdrawnCertificate) => "withdrawn certificate",
+        Err(IdentityError::Jwt(_)) => "jwt",
         Err(IdentityError::UnknownKey { .. }) => "unknown",
         Err(IdentityError::UnexpectedToken { .. }) => "token",
         Err(IdentityError::TokenExpired { .. }) => "token expired",

@@ -8,9 +8,18 @@ use super::directory::Caller;
 use super::hand_out::is_handed_out;
 use super::identity_context::IdentityContext;
 use super::identity_error::{IdentityError, MalformedSignature, SignatureMismatch};
+use super::jwt_token::has_jwt_form;
+use super::jwt_verification::{VerifiedJwt, verify_jwt};
 use super::presented_identity::PresentedIdentity;
 use super::signature_claim::{ClaimedText, ClaimedV4, PresentedToken, SignatureClaim};
 use crate::time::Timestamp;
+
+/// A caller that a request proves to come from.
+pub(super) struct ProvenCaller {
+    pub(super) caller: Arc<Caller>,
+    /// The end of the token that proves it, if it has one.
+    pub(super) expires: Option<Timestamp>,
+}
 
 /// Verifies the identity that a request presents, and returns the caller that it proves: that of its
 /// connection, if the connection has one.
@@ -21,22 +30,41 @@ pub(super) fn verify(
     presented: PresentedIdentity<'_>,
     connection: Option<&Arc<Caller>>,
     context: IdentityContext<'_>,
-) -> Result<Arc<Caller>, IdentityError> {
-    let IdentityContext { directory, kinds, .. } = context;
+) -> Result<ProvenCaller, IdentityError> {
+    let kinds = context.kinds;
     match presented {
         // guard: keys-are-accepted
         PresentedIdentity::Signature(_) if !kinds.key => Err(NO_KEYS.into()),
         // guard: tokens-are-accepted
-        PresentedIdentity::Token { .. } if !kinds.token => Err(NO_TOKENS.into()),
-        PresentedIdentity::Signature(claim) => verify_signature(claim, connection, context),
+        PresentedIdentity::Token { .. } if !kinds.accepts_bearer() => Err(NO_TOKENS.into()),
+        PresentedIdentity::Signature(claim) => {
+            let caller = verify_signature(claim, connection, context)?;
+            Ok(ProvenCaller { caller, expires: None })
+        }
         PresentedIdentity::Token { text, .. } => {
             // The lookup compares digests. It also shows that the token is valid, as a request on a
             // connection of no caller does.
-            let caller = directory.token(&text).ok_or(IdentityError::UnknownToken)?;
-            check_same(connection, caller)?;
-            Ok(Arc::clone(caller))
+            let proven = verify_token(&text, context)?;
+            check_same(connection, &proven.caller)?;
+            Ok(proven)
         }
     }
+}
+
+/// Verifies a bearer token. A token of a caller may have the form of a JSON Web Token, so the
+/// tokens of callers come first.
+fn verify_token(token: &[u8], context: IdentityContext<'_>) -> Result<ProvenCaller, IdentityError> {
+    let IdentityContext { directory, kinds, .. } = context;
+    // guard: only-accepted-tokens
+    if let Some(caller) = directory.token(token).filter(|_| kinds.token) {
+        return Ok(ProvenCaller { caller: Arc::clone(caller), expires: None });
+    }
+    // guard: only-accepted-jwts
+    if !kinds.jwt || (kinds.token && !has_jwt_form(token)) {
+        return Err(IdentityError::UnknownToken);
+    }
+    let VerifiedJwt { caller, expires } = verify_jwt(token, context)?;
+    Ok(ProvenCaller { caller: Arc::clone(&directory.callers()[caller]), expires: Some(expires) })
 }
 
 fn verify_signature(

@@ -14,6 +14,7 @@ use crate::address::UpstreamId;
 use crate::app::StartError;
 use crate::app::build::{SourceResults, ask_all, try_out};
 use crate::app::system_env::SystemEnv;
+use crate::caller::{JwtKeyOrigin, JwtSettings};
 use crate::config::{BrokenCallersFile, ConfigErrors, ConfigOutline, ProxyConfig};
 use crate::credentials::{CredentialSource, NamedSpec, each};
 use crate::time::Clock as _;
@@ -121,6 +122,16 @@ fn warn_of_lasting_keys(SourceResults { sources, .. }: &SourceResults, described
 /// Alibaba Cloud gives the same advice.
 const LONG_LIVED_KEY: &str = "this is a long-lived access key; prefer a role (assume_role, oidc, ecs), whose credentials expire automatically, or rotate it regularly";
 
+/// Returns a summary of the JSON Web Tokens of a caller.
+fn tokens(jwt: &JwtSettings) -> String {
+    let JwtSettings { issuer, audience, subject, keys } = jwt;
+    let keys = match keys {
+        JwtKeyOrigin::Fixed(keys) => format!("{} keys", keys.key_count()),
+        JwtKeyOrigin::Fetched => "fetched keys".to_owned(),
+    };
+    format!(" jwt issuer {issuer} ({keys}) audience {audience} subject {subject}")
+}
+
 /// Returns a summary of the configuration, one item a line.
 fn describe(config: &ProxyConfig) -> Vec<String> {
     let mut lines = Vec::new();
@@ -138,11 +149,12 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
         let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
         let peer: String = caller.peer.descriptions().iter().map(|text| format!(" {text}")).collect();
         lines.push(format!(
-            "caller     {} allow {} keys {}{}{peer}{} ({})",
+            "caller     {} allow {} keys {}{}{}{peer}{} ({})",
             caller.name,
             caller.access.as_str(),
             if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
             if caller.token.is_some() { " token" } else { "" },
+            caller.jwt.as_ref().map(tokens).unwrap_or_default(),
             if caller.is_open { " open" } else { "" },
             caller.origin
         ));

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use super::caller_schema::CEILING;
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::layer::SettingLayer;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::{ConfigDocument, ConfigFile};
-use super::settings::CEILING;
 use crate::caller::CallerAccess;
 
 /// The values of `allow`.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::caller_access::AccessCeiling;
+use super::caller_schema::{CALLERS_DIR, CALLERS_FILE};
 use super::caller_sources::{CallersFile, FileGroup, UnlistedDirectory};
 use super::callers::{self, CallerSections, CallersFileContext, FileCallers, RealKeyIds, RevokedEntries};
 use super::confined_directory::ConfinedDirectory;
@@ -15,7 +16,6 @@ use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::{ConfigDocument, ConfigFile, ConfigSection};
-use super::settings::{CALLERS_DIR, CALLERS_FILE};
 use crate::caller::CallerAccess;
 use crate::credentials::SourceEnv;
 
@@ -46,7 +46,7 @@ pub(super) fn read(
     if root.alone("caller").is_some() {
         return read;
     }
-    let CallerSections { revoked, masters, .. } = sections;
+    let CallerSections { masters, revoked, .. } = sections;
     let mut reader = CallerFileReader { secrets, masters, real_ids, revoked, report };
     if let Some(path) = root.text("callers_file", reader.report) {
         let path = PathBuf::from(path.value);

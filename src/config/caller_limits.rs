@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU64;
 
+use super::caller_schema::CALLER_LIMITS;
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::section::ConfigSection;
-use super::settings::CALLER_LIMITS;
 use super::size;
 use crate::caller::CallerLimits;
 

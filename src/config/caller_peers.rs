@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::caller_schema::CALLER_CERTIFICATE;
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
-use super::settings::CALLER_CERTIFICATE;
 use crate::caller::{CertificateName, NOBODY, NamedUser, PeerIdentities, SubjectName};
 use crate::credentials::SourceEnv;
 

@@ -8,17 +8,19 @@ use sha2::{Digest as _, Sha256};
 use super::caller_access::{ALLOW, AccessCeiling};
 use super::caller_limits;
 use super::caller_peers::{CallerPeers, ReadCaller};
+use super::caller_schema::{CALLER, CALLER_KEY};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::duration;
 use super::error::{ConfigErrorKind, ConfigWarning};
+use super::jwt::JwtReader;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
-use super::settings::{CALLER, CALLER_KEY};
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings, is_handed_out, is_real_key_id};
+use crate::caller::{CallerAccess, CallerKey, CallerSettings, JwtSettings, is_handed_out, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
+use crate::jwks::KeySetConfig;
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -35,10 +37,10 @@ pub(super) struct CallerSections {
     pub(super) revoked: RevokedEntries,
     /// The masters of sealed secrets.
     pub(super) masters: SealingMasters,
-    /// The revoked ids of handed-out keys.
-    pub(super) revoked_handed_out: HashSet<String>,
+    /// The keys of token issuers that are fetched.
+    pub(super) key_sets: Vec<KeySetConfig>,
     /// The ids of all keys, including revoked ones.
-    key_ids: HashMap<String, KeyIdOwner>,
+    key_ids: Vec<SpannedValue<String>>,
 }
 
 /// The names of callers that routes may match.
@@ -85,8 +87,8 @@ pub(super) fn read(
             names: CallerNames::default(),
             revoked: RevokedEntries::default(),
             masters: SealingMasters::default(),
-            revoked_handed_out: HashSet::new(),
-            key_ids: HashMap::new(),
+            key_sets: Vec::new(),
+            key_ids: Vec::new(),
         };
     }
     let masters = SealingMasters::read(root, secrets, report);
@@ -94,7 +96,7 @@ pub(super) fn read(
     let has_files = root.has("callers_file") || root.has("callers_dir");
     let mut reader = CallerReader::new(secrets, &masters, &mut revoked);
     let SectionCallers { callers, count, has_open, has_revoked_open } = reader.callers(root, report);
-    let CallerReader { names, id_owners: key_ids, .. } = reader;
+    let CallerReader { names, jwt, key_ids, .. } = reader;
     let clients = match (has_open, has_revoked_open) {
         // guard: callers-elsewhere
         _ if count == 0 && !has_files => ServedClients::All,
@@ -103,8 +105,8 @@ pub(super) fn read(
         (false, false) => ServedClients::CallersOnly,
     };
     let names = CallerNames { names: names.into_keys().collect(), has_files, are_incomplete: false };
-    let revoked_handed_out = revoked.handed_out();
-    CallerSections { callers, clients, names, revoked, masters, revoked_handed_out, key_ids }
+    let key_sets = jwt.into_key_sets();
+    CallerSections { callers, clients, names, revoked, masters, key_sets, key_ids }
 }
 
 /// Reads the callers of another file. At most this access may be granted there, if there is a limit.
@@ -117,7 +119,7 @@ pub(super) fn read_file(
     let mut reader = CallerReader::new(file.secrets, file.masters, revoked);
     reader.file = Some(file);
     let callers = reader.callers(root, report).callers;
-    let CallerReader { names, id_owners: key_ids, .. } = reader;
+    let CallerReader { names, key_ids, .. } = reader;
     file.real_ids.check(&key_ids, report);
     FileCallers { callers, names: names.into_keys().collect() }
 }
@@ -155,10 +157,10 @@ impl<'a> RealKeyIds<'a> {
         self.0.keys().map(|id| (*id).to_owned()).collect()
     }
 
-    fn check(&self, key_ids: &HashMap<String, KeyIdOwner>, report: &mut ConfigReport) {
-        for (id, owner) in key_ids {
-            if let Some(name) = self.0.get(id.as_str()) {
-                report.error(&owner.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
+    fn check(&self, key_ids: &[SpannedValue<String>], report: &mut ConfigReport) {
+        for id in key_ids {
+            if let Some(name) = self.0.get(id.value.as_str()) {
+                report.error(&id.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
             }
         }
     }
@@ -203,6 +205,8 @@ struct CallerReader<'a> {
     /// The origins of tokens, by their SHA-256.
     token_owners: HashMap<[u8; 32], ValueOrigin>,
     peers: CallerPeers<'a>,
+    jwt: JwtReader<'a>,
+    key_ids: Vec<SpannedValue<String>>,
 }
 
 /// The caller that has a key with a certain id.
@@ -229,6 +233,8 @@ impl<'a> CallerReader<'a> {
             id_owners: HashMap::new(),
             token_owners: HashMap::new(),
             peers: CallerPeers::new(secrets.env),
+            jwt: JwtReader::new(secrets),
+            key_ids: Vec::new(),
         }
     }
 
@@ -278,7 +284,10 @@ impl<'a> CallerReader<'a> {
         // The token of a revoked caller may already be deleted.
         let token = if is_revoked { None } else { self.token(section, name.as_deref(), report) };
         let peer = self.peers.read(section, ReadCaller { index, is_revoked }, report);
-        let has_identity = !sections.is_empty() || token.is_some() || !peer.is_empty() || is_open;
+        // The keys of a revoked caller may already be deleted.
+        let jwt = if is_revoked { None } else { self.jwt(section, report) };
+        let has_identity =
+            !sections.is_empty() || section.has("token") || section.has("jwt") || !peer.is_empty() || is_open;
         // The identities of a revoked caller may already be deleted.
         if !has_identity && !is_revoked && report.count() == before {
             report.error(&section.here(), ConfigErrorKind::CallerWithoutIdentity);
@@ -307,7 +316,6 @@ impl<'a> CallerReader<'a> {
             }
             keys.push(key);
         }
-        keys.shrink_to_fit();
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
         let presign_max = presign_max.map(|given| given.value);
@@ -321,6 +329,7 @@ impl<'a> CallerReader<'a> {
             presign_max,
             keys,
             token,
+            jwt,
             credentials_not_before,
             peer,
             is_open,
@@ -354,6 +363,16 @@ impl<'a> CallerReader<'a> {
             None => self.first_open = Some(given.at),
         }
         true
+    }
+
+    /// Reads the JSON Web Tokens of a caller. Those of a team could match the tokens of another.
+    fn jwt(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<JwtSettings> {
+        // guard: jwt-elsewhere
+        if self.file.is_some() && section.has("jwt") {
+            report.error(&section.at("jwt"), ConfigErrorKind::JwtElsewhere);
+            return None;
+        }
+        self.jwt.read(section, report)
     }
 
     /// Reads the token of a caller, and reports one that another caller has.
@@ -398,9 +417,10 @@ impl<'a> CallerReader<'a> {
             }
             Some(_) => {}
             None => {
-                self.id_owners.insert(id.value.clone(), KeyIdOwner { caller, at: id.at });
+                self.id_owners.insert(id.value.clone(), KeyIdOwner { caller, at: id.at.clone() });
             }
         }
+        self.key_ids.push(id.clone());
         Some(id.value)
     }
 
@@ -469,7 +489,7 @@ impl RevokedEntries {
     }
 
     /// Returns the entries that are ids of handed-out keys.
-    fn handed_out(&self) -> HashSet<String> {
+    pub(super) fn handed_out(&self) -> HashSet<String> {
         let entries = self.entries.iter().map(|entry| &entry.value);
         entries.filter(|entry| is_handed_out(entry)).cloned().collect()
     }

@@ -1,6 +1,7 @@
 //! `[credentials.NAME]`: credential sources and the secrets that they refer to.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -30,8 +31,8 @@ pub(super) struct SecretResolver<'a> {
     scope: SecretScope,
     /// The files that were read or could not be read, with the digests of their contents.
     files: RefCell<Vec<FileDigest>>,
-    /// The number of secrets that are written in the file itself.
-    inline: Cell<usize>,
+    /// Set by a secret that is written in the file itself.
+    has_inline: Cell<bool>,
 }
 
 /// The file whose secrets are resolved.
@@ -82,20 +83,12 @@ impl<'a> SecretResolver<'a> {
 
     /// Creates a resolver for another file than the main one.
     pub(super) fn scoped(env: &'a dyn SourceEnv, modes: FileModePolicy, scope: SecretScope) -> Self {
-        Self { env, modes, scope, files: RefCell::default(), inline: Cell::default() }
+        Self { env, modes, scope, files: RefCell::default(), has_inline: Cell::default() }
     }
 
     /// Returns whether a secret was written in the file itself.
     pub(super) fn has_inline(&self) -> bool {
-        self.inline.get() > 0
-    }
-
-    /// Reports how many secrets in the file itself were not reported one by one.
-    pub(super) fn warn_of_more_inline(&self, root: &ConfigSection<'_>, report: &mut ConfigReport) {
-        let more = self.inline.get().saturating_sub(INLINE_WARNINGS_MAX);
-        if more > 0 {
-            report.warn(&root.here(), &ConfigWarning::MoreInline(more));
-        }
+        self.has_inline.get()
     }
 
     /// Returns the files that were read, with the digests of their contents.
@@ -201,15 +194,18 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
-        self.of(&given, report)
+        self.given_secret(&given, report)
     }
 
     /// Reads the secret that a value refers to. A value that is the secret itself causes a warning.
-    pub(super) fn of(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
+    pub(super) fn given_secret(
+        &self,
+        given: &SpannedValue<String>,
+        report: &mut ConfigReport,
+    ) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
-            let count = self.inline.get() + 1;
-            self.inline.set(count);
-            if matches!(self.scope, SecretScope::Main) && count <= INLINE_WARNINGS_MAX {
+            self.has_inline.set(true);
+            if let SecretScope::Main = self.scope {
                 report.warn(&given.at, &ConfigWarning::Inline);
             }
         }
@@ -312,6 +308,15 @@ impl<'a> SecretResolver<'a> {
         Ok(Secret::from(line))
     }
 
+    /// Reads a file without secrets. Other users may read it.
+    pub(super) fn public_file(&self, path: &Path) -> io::Result<String> {
+        let file = self.env.read_secret(path)?;
+        let text = file.text.expose().to_owned();
+        let digest = ContentDigest::new(text.as_bytes());
+        self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });
+        Ok(text)
+    }
+
     /// Returns the path of a credential that systemd provides to the unit.
     fn systemd(&self, name: &str) -> Result<PathBuf, ConfigErrorKind> {
         if name.contains('/') || name == "." || name == ".." {
@@ -393,8 +398,6 @@ fn kind(text: &str) -> Result<ProviderSchema, ConfigErrorKind> {
     })
 }
 
-/// The number of secrets in the file itself that are reported one by one.
-const INLINE_WARNINGS_MAX: usize = 20;
 /// The maximum size of a secret file of a team, in bytes.
 const TEAM_SECRET_MAX: usize = 64 << 10;
 

@@ -2,7 +2,7 @@
 //! a value is repeated only if it cannot hold one.
 
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
-use crate::caller::InvalidSubject;
+use crate::caller::{InvalidSubject, InvalidSubjectPattern};
 use crate::credentials::{BucketEndpointsError, InvalidAccessKey};
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::ListenAddress;
@@ -94,8 +94,6 @@ pub(super) enum ConfigErrorKind {
         "invalid network {0:?}; write an address, or ADDRESS/BITS with zeros after the prefix, such as 10.0.0.0/8"
     )]
     Network(String),
-    #[error("identity kind {0:?} is not supported by this build; remove it")]
-    LaterIdentity(String),
     #[error("{0:?} is listed twice; remove one of them")]
     RepeatedIdentity(String),
     #[error(
@@ -119,7 +117,7 @@ pub(super) enum ConfigErrorKind {
     #[error("another caller is already open ({0}); remove one of the two settings")]
     TwoOpenCallers(String),
     #[error(
-        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], certificate, uid, gid, user, token = \"file:PATH\", or open = true"
+        "the caller has no identity; set key = [{{ id = \"ID\", secret = \"env:NAME\" }}], certificate, uid, gid, user, token = \"file:PATH\", jwt = {{ issuer = \"URL\", … }}, or open = true"
     )]
     CallerWithoutIdentity,
     #[error("the caller has {0} keys, and the maximum is two, for a rotation; remove the old ones")]
@@ -170,6 +168,30 @@ pub(super) enum ConfigErrorKind {
         "only the secrets and tokens of callers can be sealed; use env:NAME, file:PATH or credential:NAME"
     )]
     MisplacedSeal,
+    #[error(
+        "JSON Web Tokens are possible only in the main file, because their subjects could match those of others; move the caller there"
+    )]
+    JwtElsewhere,
+    #[error("must not be empty, and must not have control characters; write it as in the tokens")]
+    Claim,
+    #[error("{0}; write it as in the tokens, with * for any characters except :")]
+    SubjectClaim(#[from] InvalidSubjectPattern),
+    #[error("another caller already has these tokens ({0}); change one of them")]
+    JwtInUse(String),
+    #[error("the keys of the issuer are needed once; set either jwks_file or jwks_url")]
+    KeySetLocation,
+    #[error("applies only to jwks_url; remove it")]
+    WithoutKeySetUrl,
+    #[error(
+        "keys that are sent unencrypted could be replaced; use https://, or http:// to a loopback address"
+    )]
+    PlainKeySetUrl,
+    #[error("cannot use the keys in {0:?}: {1}; set the path of a JWK set of the issuer")]
+    KeySetFile(String, String),
+    #[error(
+        "another caller has this issuer with other keys ({0}); all callers of an issuer must have the same"
+    )]
+    OtherIssuerKeys(String),
     #[error(
         "tokens would be sent unencrypted over the network to {0}; set tls, or unsafe_plain = true if the network is trusted"
     )]
@@ -336,6 +358,24 @@ pub(super) enum ConfigErrorKind {
     RoleArn(String),
     #[error("{0:?} is out of range; must be from 15m to 12h")]
     RoleDuration(String),
+    #[error(
+        "{{caller}} requires credentials that always have a session; use the type assume_role or oidc, or remove it"
+    )]
+    SessionType,
+    #[error("{{caller}} requires callers, and there are none; add a [[caller]], or remove it")]
+    SessionWithoutCallers,
+    #[error(
+        "{{caller}} in the session name of credentials that assume another role is not supported; write it in the session name of that role"
+    )]
+    SessionOfSource,
+    #[error(
+        "{0} callers would each have credentials, and the maximum is 100; use these credentials in routes with match.caller"
+    )]
+    SessionCallers(usize),
+    #[error(
+        "the session name of the caller {0:?} would be {1:?}, as is that of {2}; shorten it, or rename the caller"
+    )]
+    SessionInUse(String, String, String),
     #[error("invalid policy; write a JSON object of at most 2048 characters, in ''' quotes")]
     Policy,
     #[error(
@@ -407,10 +447,6 @@ pub(super) enum ConfigWarning {
         "the secret is stored in the configuration file itself; use file:PATH, env:NAME or credential:NAME"
     )]
     Inline,
-    #[error(
-        "{0} more secrets are stored in the configuration file itself; use file:PATH, env:NAME or credential:NAME"
-    )]
-    MoreInline(usize),
     #[error("the file {0:?} is readable by other users of this host; chmod 600 it")]
     Exposed(String),
     #[error("the caller may do nothing without this key; set it to \"read\" or \"everything\"")]

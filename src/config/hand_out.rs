@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::caller_schema::HAND_OUT;
 use super::callers::{CallerSections, ServedClients};
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
@@ -9,7 +10,6 @@ use super::duration;
 use super::error::ConfigErrorKind;
 use super::origin::SpannedValue;
 use super::section::ConfigSection;
-use super::settings::HAND_OUT;
 use super::source_names::{DescribedSource, listing};
 use crate::caller::{IdentityKinds, KeyHandOut, ListenerContent};
 use crate::sealing::MasterKey;
@@ -49,7 +49,7 @@ pub(super) fn read(
         report.error(&section.at("master"), ConfigErrorKind::HandOutMasters(count));
     }
     let lifetime = section.parsed_or_default("lifetime", lifetime, report).value;
-    let keys = (count > 0).then(|| KeyHandOut::new(masters, lifetime, callers.revoked_handed_out.clone()));
+    let keys = (count > 0).then(|| KeyHandOut::new(masters, lifetime, callers.revoked.handed_out()));
     HandOutSection { keys, source }
 }
 
@@ -97,7 +97,7 @@ fn master(
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
 ) -> Option<MasterKey> {
-    let master = MasterKey::new(&secrets.of(given, report)?).ok();
+    let master = MasterKey::new(&secrets.given_secret(given, report)?).ok();
     if master.is_none() {
         report.error(&given.at, ConfigErrorKind::HandOutMaster);
     }

@@ -78,7 +78,7 @@ pub(super) fn read(
             && tls.is_none()
             && !unsafe_plain
         {
-            if identify.token {
+            if identify.accepts_bearer() {
                 report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
             } else if content.is_credentials() {
                 report.error(&address.at, ConfigErrorKind::PlainKeys(socket));
@@ -149,10 +149,11 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
             "certificate" => Ok(&mut kinds.certificate),
             "uid" => Ok(&mut kinds.uid),
             "token" => Ok(&mut kinds.token),
-            later if LATER_IDENTITIES.contains(&later) => {
-                Err(ConfigErrorKind::LaterIdentity(given.value.clone()))
-            }
-            _ => Err(ConfigErrorKind::Word(given.value.clone(), "key, certificate, uid, token".to_owned())),
+            "jwt" => Ok(&mut kinds.jwt),
+            _ => Err(ConfigErrorKind::Word(
+                given.value.clone(),
+                "key, token, jwt, certificate, uid".to_owned(),
+            )),
         };
         match kind {
             Ok(kind) if *kind => report.error(&given.at, ConfigErrorKind::RepeatedIdentity(given.value)),
@@ -170,9 +171,6 @@ fn identify(section: &ConfigSection<'_>, clients: ServedClients, report: &mut Co
     }
     kinds
 }
-
-/// Kinds of identity that are rejected until a build supports them.
-const LATER_IDENTITIES: [&str; 1] = ["jwt"];
 
 /// Reads the files of a TLS listener. Their contents are parsed when the listener starts, and by
 /// `check`.

@@ -10,7 +10,8 @@ mod caller_changes;
 mod caller_files;
 mod caller_limits;
 mod caller_peers;
-mod caller_settings;
+mod caller_schema;
+mod caller_sessions;
 mod caller_sources;
 mod caller_text;
 mod callers;
@@ -24,6 +25,7 @@ mod error;
 mod fingerprint;
 mod flag_setting;
 mod hand_out;
+mod jwt;
 mod layer;
 mod lines;
 mod listen;
@@ -45,7 +47,7 @@ mod upstreams;
 mod validation;
 pub(crate) mod variables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +70,7 @@ pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
 use self::caller_files::CallerFiles;
+use self::caller_sessions::CallerSessions;
 use self::caller_sources::KeptCallerRules;
 use self::callers::{CallerNames, CallerSections, RealKeyIds, ServedClients};
 use self::credentials::{FileModePolicy, SecretResolver};
@@ -84,6 +87,7 @@ use crate::caller::{CallerLimits, CallerSettings, KeyHandOut};
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
+use crate::jwks::KeySetConfig;
 use crate::server::ListenSettings;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
@@ -101,6 +105,8 @@ pub struct ProxyConfig {
     pub(crate) caller_files: Vec<FileDigest>,
     /// The masters of keys that are handed out.
     pub(crate) hand_out: Option<Arc<KeyHandOut>>,
+    /// The keys of token issuers that are fetched.
+    pub(crate) key_sets: Vec<KeySetConfig>,
     /// The admin interface, unless it is off.
     pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
@@ -277,8 +283,13 @@ impl ProxyConfig {
     }
 
     /// Replaces the named credentials with a custom provider.
+    /// Replaces the named credentials with a custom provider, for all callers.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
-        self.credentials.retain(|known| known.name != name);
+        let mut replaced = HashSet::from([name.to_owned()]);
+        for upstream in self.upstreams.iter_mut().filter(|upstream| upstream.credentials == name) {
+            replaced.extend(std::mem::take(&mut upstream.caller_credentials).values().cloned());
+        }
+        self.credentials.retain(|known| !replaced.contains(&known.name));
         self.credentials.push(NamedSpec::new(name, ProviderSpec::new(CustomProvider(provider))));
     }
 }
@@ -308,8 +319,8 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         described: &described,
         secrets: &secrets,
     };
-    let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
-    secrets.warn_of_more_inline(root, report);
+    let UpstreamSections { routing_table, settings: mut upstreams } =
+        upstreams::read(root, &context, report)?;
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
     let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();
@@ -323,26 +334,17 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
             ProviderSpec::new(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
         ));
     }
-    // For each credential source, the first upstream that signs with it.
-    let upstreams_of: HashMap<&str, usize> =
-        upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
-    for NamedSpec { name, spec } in &mut credentials {
-        let used = upstreams_of.get(name.as_str()).copied();
-        let upstream = routing_table.get(UpstreamId(used.unwrap_or(0)));
-        // The signing region of a CloudBox or an accelerator zone is not the region that it is in.
-        let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
-        if let (Some(sts_endpoint), Some(region)) =
-            (spec.sts_endpoint_mut(), around.or_else(|| upstream.region.clone()))
-        {
-            sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
-        }
-    }
+    locate_sts(&mut credentials, &upstreams, &routing_table);
+    let mut sessions = CallerSessions { routing_table: &routing_table, upstreams: &mut upstreams, root };
+    let served = callers.are_enforced.then(|| callers.sources.served());
+    sessions.expand(served.as_deref(), &mut credentials, report);
     Some(ProxyConfig {
         listen,
-        callers: callers.are_enforced.then(|| callers.sources.served()),
+        callers: served,
         caller_sources: callers.sources,
         caller_files: callers.watched,
         hand_out: hand_out.keys.map(Arc::new),
+        key_sets: callers.key_sets,
         admin,
         routing_table,
         upstreams,
@@ -358,12 +360,30 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     })
 }
 
+/// Gives each credential source the location of STS: that of the first upstream that signs with it.
+fn locate_sts(credentials: &mut [NamedSpec], upstreams: &[UpstreamSettings], routing_table: &RoutingTable) {
+    let upstreams_of: HashMap<&str, usize> =
+        upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
+    for NamedSpec { name, spec } in credentials {
+        let used = upstreams_of.get(name.as_str()).copied();
+        let upstream = routing_table.get(UpstreamId(used.unwrap_or(0)));
+        // The signing region of a CloudBox or an accelerator zone is not the region that it is in.
+        let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
+        if let (Some(sts_endpoint), Some(region)) =
+            (spec.sts_endpoint_mut(), around.or_else(|| upstream.region.clone()))
+        {
+            sts_endpoint.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
+        }
+    }
+}
+
 /// The callers of all files.
 struct CallersByFile {
     sources: CallerSources,
     names: CallerNames,
     are_enforced: bool,
     watched: Vec<FileDigest>,
+    key_sets: Vec<KeySetConfig>,
 }
 
 impl CallersByFile {
@@ -373,7 +393,7 @@ impl CallersByFile {
         real_ids: &RealKeyIds<'_>,
         report: &mut ConfigReport,
     ) -> Self {
-        let CallerSections { callers, clients, mut names, revoked, .. } = sections;
+        let CallerSections { callers, clients, mut names, revoked, key_sets, .. } = sections;
         let CallerFiles { files, unlisted, ceiling, names: of_files, watched } = files;
         let rules = KeptCallerRules { revoked: revoked.texts(), real_ids: real_ids.texts(), ceiling };
         let mut sources = CallerSources { main: callers.into(), files, unlisted, rules };
@@ -385,7 +405,7 @@ impl CallersByFile {
         if !names.are_incomplete {
             revoked.warn_of_unmatched(report);
         }
-        Self { sources, names, are_enforced: clients != ServedClients::All, watched }
+        Self { sources, names, are_enforced: clients != ServedClients::All, watched, key_sets }
     }
 }
 

@@ -240,7 +240,7 @@ const SESSION: &[SettingSpec] = &[
     SettingSpec::optional_text(
         "session_name",
         "`ossp-HOSTNAME`, or `oss-signing-proxy` if `HOSTNAME` is not set",
-        "the session name in the audit trail",
+        "the session name in the audit trail. For `assume_role` and `oidc`, `{caller}` in it is the name of the caller",
     ),
     SettingSpec::duration("duration", "1h", "the lifetime of the credentials that STS returns, 15m to 12h"),
     SettingSpec::optional_text(

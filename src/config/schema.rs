@@ -89,6 +89,11 @@ impl SettingSpec {
         Self::new(key, ValueKind::Text, DefaultValue::Described(absent), description)
     }
 
+    /// Creates a section, whose settings are described by themselves.
+    pub(super) const fn of_section(key: &'static str, kind: ValueKind) -> Self {
+        Self::new(key, kind, DefaultValue::Described("none"), "")
+    }
+
     pub(super) const fn boolean(key: &'static str, default: bool, description: &'static str) -> Self {
         Self::new(key, ValueKind::Boolean, DefaultValue::Boolean(default), description)
     }

@@ -1,11 +1,11 @@
 //! `[sealing]`: the masters that open the sealed secrets of callers.
 
+use super::caller_schema::SEALING;
 use super::credentials::{FileModePolicy, SecretResolver};
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
-use super::settings::SEALING;
 use crate::credentials::SourceEnv;
 use crate::sealing::{MasterKey, SealedPlace, SealingError};
 use crate::secret::Secret;

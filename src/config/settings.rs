@@ -1,8 +1,9 @@
 //! The table of settings: every key of the file with its type, its default, its description and
-//! the flag that overrides it. Those of credentials are in [`super::provider_settings`].
+//! the flag that overrides it. Those of callers are in [`super::caller_schema`], those of
+//! credentials in [`super::provider_settings`].
 
-pub(super) use super::caller_settings::{
-    CALLER, CALLER_CERTIFICATE, CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, CALLERS_FILE, CEILING,
+use super::caller_schema::{
+    CALLER, CALLER_CERTIFICATE, CALLER_JWT, CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, HAND_OUT, SEALING,
 };
 use super::flag_setting::FlagSetting;
 use super::provider_settings::{
@@ -28,18 +29,18 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
             DefaultValue::Described("none"),
             "a directory of such files, one for each team: all `*.toml` whose names do not begin with `.`; its path, or a table with the keys below",
         ),
-        section("listen", ValueKind::TableList(&LISTEN)),
-        section("caller", ValueKind::TableList(&CALLER)),
-        section("sealing", ValueKind::Table(&SEALING)),
-        section("hand_out", ValueKind::Table(&HAND_OUT)),
-        section("admin", ValueKind::Table(&ADMIN)),
-        section("upstream", ValueKind::Table(&UPSTREAM)),
-        section("route", ValueKind::TableList(&ROUTE)),
-        section("credentials", ValueKind::Providers),
-        section("limits", ValueKind::Table(&LIMITS)),
-        section("timeouts", ValueKind::Table(&TIMEOUTS)),
-        section("log", ValueKind::Table(&LOG)),
-        section("process", ValueKind::Table(&OWN_PROCESS)),
+        SettingSpec::of_section("listen", ValueKind::TableList(&LISTEN)),
+        SettingSpec::of_section("caller", ValueKind::TableList(&CALLER)),
+        SettingSpec::of_section("sealing", ValueKind::Table(&SEALING)),
+        SettingSpec::of_section("hand_out", ValueKind::Table(&HAND_OUT)),
+        SettingSpec::of_section("admin", ValueKind::Table(&ADMIN)),
+        SettingSpec::of_section("upstream", ValueKind::Table(&UPSTREAM)),
+        SettingSpec::of_section("route", ValueKind::TableList(&ROUTE)),
+        SettingSpec::of_section("credentials", ValueKind::Providers),
+        SettingSpec::of_section("limits", ValueKind::Table(&LIMITS)),
+        SettingSpec::of_section("timeouts", ValueKind::Table(&TIMEOUTS)),
+        SettingSpec::of_section("log", ValueKind::Table(&LOG)),
+        SettingSpec::of_section("process", ValueKind::Table(&OWN_PROCESS)),
     ]],
     ..SectionSchema::EMPTY
 };
@@ -103,7 +104,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(
             "identify",
-            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
+            "the kinds of identity that clients may have: `\"key\"` and `\"token\"`, an access key and a bearer token of a caller; `\"jwt\"`, a JSON Web Token; `\"certificate\"`, a client certificate, which requires `client_ca_file`; `\"uid\"`, the user or group at the other end of a Unix socket. Required if there are callers and none is open",
         ),
         SettingSpec::boolean(
             "unsafe_plain",
@@ -128,34 +129,6 @@ pub(super) const TLS: SectionSchema = SectionSchema {
             "client_crl_file",
             "none",
             "more revocation lists (PEM) of these authorities; requires `client_ca_file`",
-        ),
-    ]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const SEALING: SectionSchema = SectionSchema {
-    name: "[sealing]",
-    groups: &[&[SettingSpec::new(
-        "master",
-        ValueKind::TextList,
-        DefaultValue::Described("none"),
-        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
-    )]],
-    ..SectionSchema::EMPTY
-};
-
-pub(super) const HAND_OUT: SectionSchema = SectionSchema {
-    name: "[hand_out]",
-    groups: &[&[
-        SettingSpec::list(
-            "master",
-            "one or two masters, by reference, with at least 32 random characters: the first makes keys, and both verify them",
-        ),
-        SettingSpec::duration("lifetime", "1h", "the lifetime of keys, from `1m` to `12h`"),
-        SettingSpec::optional_text(
-            "credentials",
-            "none",
-            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -392,6 +365,7 @@ const SECTIONS: &[&SectionSchema] = &[
     &SEALING,
     &CALLER_LIMITS,
     &CALLER_CERTIFICATE,
+    &CALLER_JWT,
     &HAND_OUT,
     &ADMIN,
     &UPSTREAM,
@@ -459,8 +433,4 @@ pub(crate) fn flag_default(flag: FlagSetting) -> Option<DefaultValue> {
 pub(super) fn home(key: &str, schema: &SectionSchema) -> Option<&'static str> {
     let has = |other: &&&SectionSchema| other.name != schema.name && other.setting(key).is_some();
     SECTIONS.iter().find(has).map(|schema| schema.name)
-}
-
-const fn section(key: &'static str, kind: ValueKind) -> SettingSpec {
-    SettingSpec::new(key, kind, DefaultValue::Described("none"), "")
 }

@@ -1,6 +1,8 @@
 //! The effective settings of an upstream, except for its address.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::sign::SignatureVersion;
 
@@ -13,6 +15,9 @@ pub(crate) struct UpstreamSettings {
     pub(crate) tell_upstream: bool,
     /// The name of its credential source in [`ProxyConfig::credentials`](super::ProxyConfig::credentials).
     pub(crate) credentials: String,
+    /// The names of the sources that sign for callers, by the name of the caller. They differ only
+    /// in the session name. For other callers, [`Self::credentials`] sign.
+    pub(crate) caller_credentials: Arc<HashMap<String, String>>,
     /// The file with the only roots that verify its certificates; `None` uses the roots of the
     /// host. The file was readable when the configuration was loaded.
     pub(crate) ca_file: Option<PathBuf>,

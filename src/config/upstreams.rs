@@ -1,6 +1,7 @@
 //! All upstreams: the default one, followed by those of the routes.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
@@ -47,6 +48,7 @@ pub(super) fn read(
         credentials: known
             .credentials(&section, report)
             .unwrap_or_else(|| section.default("credentials", |name| Ok(name.to_owned())).value),
+        caller_credentials: Arc::default(),
         ca_file: context.ca_file(&section, report),
     }];
     let mut routes = Vec::new();

@@ -215,7 +215,7 @@ impl EcsProvider {
                 }
                 HttpClientError::Connect(..)
                 | HttpClientError::Broken(..)
-                | HttpClientError::TooLarge(_)
+                | HttpClientError::TooLarge(..)
                 | HttpClientError::Unsendable(..) => "this host may not be an ECS instance",
             };
             EcsError::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))

@@ -75,7 +75,7 @@ pub(crate) use source_env::list_names;
 pub(crate) use source_map::{SourceMap, each};
 pub(crate) use static_keys::StaticKeyConfig;
 pub(crate) use status::{CredentialState, SourceStatus};
-pub(crate) use sts::{AssumeRoleParams, OssLocation, StsEndpointConfig, StsSignature};
+pub(crate) use sts::{AssumeRoleParams, OssLocation, StsEndpointConfig, StsSignature, session_name};
 pub(crate) use uri::UriConfig;
 pub use validate::InvalidAccessKey;
 pub(crate) use validate::check as check_key;

@@ -6,6 +6,9 @@ use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
 use super::assume_role::AssumeRoleConfig;
+use super::chain::ChainConfig;
+use super::env::EnvConfig;
+use super::oidc::OidcConfig;
 use super::provider_config::ComparableConfig;
 use super::static_keys::StaticKeyConfig;
 use super::{CredentialServices, Provide, SourceMap, StsEndpointConfig};
@@ -64,6 +67,41 @@ impl ProviderSpec {
         match self {
             Self::AssumeRole { source, .. } => Some(source),
             Self::Provider(_) | Self::Anonymous => None,
+        }
+    }
+
+    /// Returns the configured session name of the role that the provider assumes.
+    #[must_use]
+    pub(crate) fn session_name(&self) -> Option<&str> {
+        match self {
+            Self::AssumeRole { role, .. } => role.role.session_name.as_deref(),
+            Self::Provider(_) => {
+                let chain = || Some(&self.config::<ChainConfig>()?.wanted);
+                let of_key = || Some(&self.config::<EnvConfig>().or_else(chain)?.role);
+                let of_token = self.config::<OidcConfig>().map(|pod| &pod.role);
+                of_token.or_else(of_key)?.session_name.as_deref()
+            }
+            Self::Anonymous => None,
+        }
+    }
+
+    /// Returns the specification with another session name. `None` for a provider that may use
+    /// credentials without a session.
+    #[must_use]
+    pub(crate) fn with_session_name(&self, session_name: &str) -> Option<Self> {
+        let session_name = Some(session_name.to_owned());
+        match self {
+            Self::AssumeRole { source, role } => {
+                let mut role = role.clone();
+                role.role.session_name = session_name;
+                Some(Self::AssumeRole { source: source.clone(), role })
+            }
+            Self::Provider(_) => {
+                let mut pod = self.config::<OidcConfig>()?.clone();
+                pod.role.session_name = session_name;
+                Some(Self::new(pod))
+            }
+            Self::Anonymous => None,
         }
     }
 

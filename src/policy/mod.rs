@@ -240,7 +240,7 @@ mod tests {
 
     fn known(access: CallerAccess, proof: IdentityProof) -> CallerIdentity {
         let caller = Caller { name: "a".into(), access, presign_max: None, index: 0 };
-        CallerIdentity::Known { caller: Arc::new(caller), proof }
+        CallerIdentity::Known { caller: Arc::new(caller), proof, expires: None }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::trace::RequestTrace;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
 use crate::caller::CallerIdentity;
 use crate::credentials::{CredentialSource, Credentials};
-use crate::oss::{Bucket, Key, Operation};
+use crate::oss::{Bucket, Key, Operation, Query};
 use crate::policy::PolicyDecision;
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::RejectionCode;
@@ -29,6 +29,8 @@ pub(crate) struct DryRunReport {
     pub(crate) bucket: Option<Bucket>,
     /// The object key; empty if the request names none.
     pub(crate) key: Option<Key>,
+    /// The query parameters, as the client sends them.
+    pub(crate) query: Option<Query>,
     /// The identity of the client.
     pub(crate) caller: Option<CallerIdentity>,
     /// The decision of the access policy.
@@ -119,6 +121,7 @@ impl RequestTrace for DryRunReport {
         self.operation = Some(object.operation);
         self.bucket.clone_from(&object.bucket);
         self.key = Some(object.key.clone());
+        self.query = Some(object.query.clone());
     }
 
     fn record_caller(&mut self, caller: &CallerIdentity, _state: &ProxyState) {

@@ -11,7 +11,7 @@ use super::key_error::KeyRequestError;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
-use crate::caller::{HandOutError, IdentityError, MalformedKind};
+use crate::caller::{HandOutError, IdentityError, JwtError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
@@ -106,10 +106,10 @@ impl ProxyError {
         let id = access.id.to_string();
         let elapsed_ms = u64::try_from(access.elapsed().as_millis()).unwrap_or(u64::MAX);
         let message = self.message();
-        let mut elements = Vec::new();
+        let mut elements = vec![("ProxyError", code.as_str().to_owned())];
         let mut ec = None;
         if let Self::Unidentified(why) = self {
-            elements = why.elements();
+            elements.extend(why.elements());
             ec = why.ec();
             elements.extend(ec.map(|ec| ("EC", ec.to_owned())));
         }
@@ -141,7 +141,8 @@ impl ProxyError {
             headers.insert(OSS_ERROR, document);
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+            let is_invalid = matches!(self, Self::Unidentified(IdentityError::Jwt(_)));
+            headers.insert(WWW_AUTHENTICATE, if is_invalid { INVALID_TOKEN } else { CHALLENGE });
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -266,6 +267,7 @@ impl ErrorResponseParts {
             IdentityError::NoToken | IdentityError::UnknownToken => {
                 Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
             }
+            IdentityError::Jwt(why) => Self::of_jwt(why),
             IdentityError::UnknownKey { .. } | IdentityError::UnexpectedToken { .. } => {
                 Self(FORBIDDEN, Code::NoIdentity, "InvalidAccessKeyId")
             }
@@ -312,6 +314,23 @@ impl ErrorResponseParts {
                 Self(StatusCode::SERVICE_UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }
         }
+    }
+
+    /// Returns the parts for a client whose JSON Web Token is rejected.
+    fn of_jwt(why: &JwtError) -> Self {
+        let code = match why {
+            JwtError::Malformed(_) | JwtError::Missing(_) => RejectionCode::MalformedSignature,
+            JwtError::Algorithm | JwtError::Signature => RejectionCode::BadSignature,
+            JwtError::Expired { .. } => RejectionCode::Expired,
+            JwtError::NotYetValid { .. } => RejectionCode::ClockSkew,
+            JwtError::Issuer
+            | JwtError::Audience
+            | JwtError::Subject
+            | JwtError::Ambiguous
+            | JwtError::UnknownKey { .. }
+            | JwtError::NoKeys { .. } => RejectionCode::NoIdentity,
+        };
+        Self(StatusCode::UNAUTHORIZED, code, "AccessDenied")
     }
 
     /// Returns the parts for a request without a response from the upstream.
@@ -377,6 +396,10 @@ fn send_message(upstream: &str, why: &SendError) -> String {
 /// The challenge for clients without a token. Browsers and curl can answer it with a password.
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
+/// The challenge for clients with an invalid JSON Web Token (RFC 6750, 3.1).
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(
+    "Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer error=\"invalid_token\"",
+);
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 /// The time that the server took, in milliseconds.
 const OSS_SERVER_TIME: HeaderName = HeaderName::from_static("x-oss-server-time");

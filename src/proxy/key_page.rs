@@ -80,7 +80,13 @@ pub(super) async fn answer(
         name_scheme(&mut headers, rules.identify);
     }
     let now = core.signing_time().at();
-    let client = identify(core, listener, inbound, &mut headers, now)?;
+    let mut identified = identify(core, listener, inbound, &mut headers, now);
+    if let Err(error) = &identified
+        && core.state().callers.fetch_lacking_keys(error).await
+    {
+        identified = identify(core, listener, inbound, &mut headers, now);
+    }
+    let client = identified?;
     access.record_caller(&client, core.state());
     let name = client_name(&client, &rules.content);
     match page {
@@ -100,9 +106,9 @@ pub(super) async fn answer(
             Ok(document(&handed_out(&credentials, core.clock().now())?))
         }
         ListenerContent::HandedOutKeys | ListenerContent::Objects => {
-            let caller = client.caller().ok_or(IdentityError::Missing)?;
+            let caller = client.proven().ok_or(IdentityError::Missing)?;
             let hand_out = core.state().callers.directory.hand_out().ok_or(KeyRequestError::Withdrawn)?;
-            let key = hand_out.issue(&caller.name, now, None).map_err(KeyRequestError::from)?;
+            let key = hand_out.issue(&caller.name, now, client.expires()).map_err(KeyRequestError::from)?;
             Ok(document(&ServedKey {
                 id: &key.id,
                 secret: key.secret.expose(),
@@ -120,7 +126,7 @@ fn identify(
     inbound: &InboundRequest,
     headers: &mut HeaderMap,
     now: Timestamp,
-) -> Result<CallerIdentity, ProxyError> {
+) -> Result<CallerIdentity, IdentityError> {
     let mut query = Query::parse(inbound.uri().query().unwrap_or_default()).unwrap_or_default();
     let request = ClientRequest {
         method: inbound.method(),
@@ -131,12 +137,12 @@ fn identify(
         headers,
     };
     let context = core.identity_context(listener, SigningProduct::Oss, now);
-    Ok(caller::identify(request, context)?)
+    caller::identify(request, context)
 }
 
 /// Adds the scheme to a token without one, as the clients of AWS send it.
 fn name_scheme(headers: &mut HeaderMap, kinds: IdentityKinds) {
-    let Some(value) = headers.get(AUTHORIZATION).filter(|_| kinds.token) else { return };
+    let Some(value) = headers.get(AUTHORIZATION).filter(|_| kinds.accepts_bearer()) else { return };
     let is_alone = !value.is_empty() && !value.as_bytes().contains(&b' ');
     if is_alone && let Ok(mut value) = HeaderValue::from_bytes(&[b"Bearer ", value.as_bytes()].concat()) {
         value.set_sensitive(true);

@@ -39,7 +39,9 @@ pub(crate) use response_body::ResponseBody;
 pub(crate) use signing::{AddressedRequest, SigningKeyError, signing_key};
 pub use state::ProxyState;
 pub use state::WorkerCore;
-pub(crate) use state::{AcceptingListener, ListenerRules, RequestLimits, ServedCallers, UpstreamSigning};
+pub(crate) use state::{
+    AcceptingListener, ListenerRules, RequestLimits, ServedCallerSettings, ServedCallers, UpstreamSigning,
+};
 
 use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
@@ -132,7 +134,7 @@ async fn sign<'a>(
     trace: &mut impl RequestTrace,
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let mut identified = located.identify(core, listener, times.signed_at.at(), trace)?;
+    let mut identified = located.identify(core, listener, times.signed_at.at(), trace).await?;
     inbound.isolation = identified.isolation(listener.rules.identify);
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;

@@ -20,7 +20,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityKinds};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -107,14 +107,46 @@ impl LocatedRequest {
         Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None }))
     }
 
-    /// Identifies the client as of `now`, and removes its signature.
-    pub(super) fn identify(
+    /// Identifies the client as of `now`, and removes its signature. If the key of a token is
+    /// unknown, waits briefly for a fetch of the keys of its issuer.
+    pub(super) async fn identify(
         mut self: Box<Self>,
         core: &WorkerCore,
         listener: &AcceptingListener,
         now: Timestamp,
         trace: &mut impl RequestTrace,
     ) -> Result<IdentifiedRequest, ProxyError> {
+        let state = core.state();
+        let mut identified = self.caller(core, listener, now);
+        if let Err(error @ IdentityError::Jwt(_)) = &identified
+            && Box::pin(state.callers.fetch_lacking_keys(error)).await
+        {
+            identified = self.caller(core, listener, now);
+        }
+        let caller = match identified {
+            Ok(caller) => caller,
+            Err(error) => {
+                let query = &self.request.object.query;
+                if let Some(claimed) = caller::claimed_caller(&self.headers, query, &state.callers.directory)
+                {
+                    trace.record_rejected_claim(&claimed, state);
+                }
+                return Err(error.into());
+            }
+        };
+        if let Some(caller) = caller.caller() {
+            self.request.object.route_for_caller(&caller.name, &state.routing_table)?;
+        }
+        trace.record_caller(&caller, state);
+        Ok(IdentifiedRequest { located: self, caller })
+    }
+
+    fn caller(
+        &mut self,
+        core: &WorkerCore,
+        listener: &AcceptingListener,
+        now: Timestamp,
+    ) -> Result<CallerIdentity, IdentityError> {
         let AddressedRequest { method, object } = &mut self.request;
         let region = core.state().routing_table.get(object.upstream).region.as_ref();
         let request = ClientRequest {
@@ -126,22 +158,7 @@ impl LocatedRequest {
             headers: &mut self.headers,
         };
         let product = region.map_or(SigningProduct::Oss, Region::product);
-        let context = core.identity_context(listener, product, now);
-        let caller = match caller::identify(request, context) {
-            Ok(caller) => caller,
-            Err(error) => {
-                let directory = &core.state().callers.directory;
-                if let Some(claimed) = caller::claimed_caller(&self.headers, &object.query, directory) {
-                    trace.record_rejected_claim(&claimed, core.state());
-                }
-                return Err(error.into());
-            }
-        };
-        if let Some(caller) = caller.caller() {
-            object.route_for_caller(&caller.name, &core.state().routing_table)?;
-        }
-        trace.record_caller(&caller, core.state());
-        Ok(IdentifiedRequest { located: self, caller })
+        caller::identify(request, core.identity_context(listener, product, now))
     }
 }
 
@@ -214,11 +231,11 @@ impl AdmittedRequest {
         let cached_endpoint = core.endpoint_cache().get(object, &state.routing_table, upstream.trust)?;
         trace.record_route(object.upstream, &cached_endpoint.endpoint);
         prepare_headers(&mut located.headers);
+        let caller = caller.caller().map(|caller| &**caller);
         if upstream.tell_upstream {
-            let name = caller.caller().map(|caller| &*caller.name);
-            caller::name_in_user_agent(&mut located.headers, name);
+            caller::name_in_user_agent(&mut located.headers, caller.map(|caller| &*caller.name));
         }
-        Ok(match (decision, &upstream.source) {
+        Ok(match (decision, upstream.source_for(caller)) {
             (AdmittedDecision::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
                 RoutedRequest::ToSign(SignableRoute {

@@ -13,9 +13,10 @@ use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::caller::{
     Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityContext,
-    IdentityKinds, KeyHandOut, ListenerContent,
+    IdentityError, IdentityKinds, KeyHandOut, ListenerContent, VerifiedTokens,
 };
 use crate::credentials::{CredentialServices, CredentialSource};
+use crate::jwks::FetchedKeySets;
 use crate::oss::SigningProduct;
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
@@ -47,10 +48,24 @@ pub struct ProxyState {
 pub(crate) struct ServedCallers {
     /// The callers, by their identities.
     pub(super) directory: CallerDirectory,
+    /// The keys of token issuers that are fetched.
+    pub(crate) key_sets: FetchedKeySets,
     /// The metrics of each caller, by its index in the directory.
     metrics: Vec<Arc<CallerMetrics>>,
     /// The state of the limits of each caller, by its index in the directory; `None` without limits.
     limiters: Vec<Option<Arc<CallerLimiter>>>,
+}
+
+/// The settings of the callers of a configuration.
+pub(crate) struct ServedCallerSettings<'a> {
+    /// The callers; `None` if every client is served.
+    pub(crate) callers: Option<&'a [Arc<CallerSettings>]>,
+    /// The limits of callers that set none.
+    pub(crate) limits: CallerLimits,
+    /// The masters of keys that are handed out.
+    pub(crate) hand_out: Option<Arc<KeyHandOut>>,
+    /// The keys of token issuers that are fetched.
+    pub(crate) key_sets: FetchedKeySets,
 }
 
 /// Limits on inbound requests.
@@ -72,6 +87,8 @@ pub(crate) struct UpstreamSigning {
     pub(crate) tell_upstream: bool,
     /// The credential source; `None` if requests are not signed.
     pub(crate) source: Option<Arc<CredentialSource>>,
+    /// The sources of callers that have one, by the name of the caller.
+    pub(crate) caller_sources: Arc<HashMap<String, Arc<CredentialSource>>>,
     /// The trust store that verifies the upstream.
     pub(crate) trust: TrustStoreId,
 }
@@ -123,6 +140,7 @@ pub struct WorkerCore {
     keys: SigningKeyCache,
     /// The derived keys with which the signatures of callers are verified.
     caller_keys: DerivedKeys,
+    verified_tokens: VerifiedTokens,
     token_searches: TokenSearches,
     endpoint_cache: EndpointCache,
     signing_time: RefCell<Rc<SigningTime>>,
@@ -140,32 +158,48 @@ impl ProxyState {
     }
 }
 
+impl UpstreamSigning {
+    /// Returns the credential source for the requests of a caller.
+    pub(super) fn source_for(&self, caller: Option<&Caller>) -> Option<&Arc<CredentialSource>> {
+        let own = caller.and_then(|caller| self.caller_sources.get(&*caller.name));
+        own.or(self.source.as_ref())
+    }
+}
+
 impl ServedCallers {
-    /// Creates the directory of the configured callers, and finds their metrics. `default` has the
-    /// limits of callers that set none. The requests of a caller in `previous` with the same limits
-    /// still count.
+    /// Creates the directory of the configured callers, and finds their metrics. The requests of a
+    /// caller in `previous` with the same limits still count.
     #[must_use]
     pub(crate) fn new(
-        callers: Option<&[Arc<CallerSettings>]>,
-        default: CallerLimits,
-        hand_out: Option<Arc<KeyHandOut>>,
+        settings: ServedCallerSettings<'_>,
         counters: &ProcessCounters,
         previous: Option<&Self>,
     ) -> Self {
-        let all = callers.unwrap_or_default().iter().map(|caller| &**caller);
-        let directory = CallerDirectory::from_settings(callers.is_some(), all.clone()).handing_out(hand_out);
+        let ServedCallerSettings { callers, limits, hand_out, key_sets } = settings;
+        let settings = callers.unwrap_or_default().iter().map(|caller| &**caller);
+        let directory = CallerDirectory::from_settings(callers.is_some(), settings.clone());
+        let directory = directory.handing_out(hand_out);
         let names: Vec<&Arc<str>> = directory.callers().iter().map(|caller| &caller.name).collect();
         let metrics = counters.configured_callers(&names);
         let previous = previous.into_iter().flat_map(|previous| previous.limiters.iter().flatten());
         let previous: HashMap<&str, _> = previous.map(|limiter| (limiter.caller(), limiter)).collect();
         let limiter = |(settings, name): (&CallerSettings, &Arc<str>)| {
-            let limits = settings.limits.or(default);
+            let limits = settings.limits.or(limits);
             let kept = previous.get(&**name).filter(|limiter| limiter.is_for(name, limits));
             let new = || Arc::new(CallerLimiter::new(Arc::clone(name), limits));
             (!limits.is_unlimited()).then(|| kept.map_or_else(new, |kept| Arc::clone(kept)))
         };
-        let limiters = all.zip(names).map(limiter).collect();
-        Self { directory, metrics, limiters }
+        let limiters = settings.zip(names).map(limiter).collect();
+        Self { directory, key_sets, metrics, limiters }
+    }
+
+    /// Waits briefly for a fetch of the keys that a token of a client lacks. Returns `false` if the
+    /// client was rejected for another reason.
+    pub(super) async fn fetch_lacking_keys(&self, error: &IdentityError) -> bool {
+        let IdentityError::Jwt(error) = error else { return false };
+        let Some(issuer) = error.lacking_keys() else { return false };
+        self.key_sets.refreshed(issuer).await;
+        true
     }
 
     /// Returns the state of the limits of a caller of this configuration; `None` without limits.
@@ -191,6 +225,7 @@ impl WorkerCore {
             transport,
             keys: SigningKeyCache::default(),
             caller_keys: DerivedKeys::default(),
+            verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: RefCell::new(signing_time),
@@ -213,6 +248,7 @@ impl WorkerCore {
             transport: renew(&self.transport),
             keys: SigningKeyCache::default(),
             caller_keys: DerivedKeys::default(),
+            verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
             signing_time: self.signing_time.clone(),
@@ -297,6 +333,8 @@ impl WorkerCore {
             peer: &listener.peer,
             product,
             keys: &self.caller_keys,
+            verified_tokens: &self.verified_tokens,
+            jwt_keys: &self.state.callers.key_sets,
             now,
         }
     }

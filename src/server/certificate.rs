@@ -16,8 +16,9 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     Some(end(&certificate))
 }
 
-/// Returns the names of a verified client certificate, or `None` if it cannot be read.
-pub(super) fn client_certificate(certificate: &[u8]) -> Option<ClientCertificate> {
+/// Returns the names of a client certificate as a trusted one, or `None` if it cannot be read.
+#[must_use]
+pub(crate) fn client_certificate(certificate: &[u8]) -> Option<ClientCertificate> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let alternatives = certificate.subject_alternative_name().ok()?;
     let alternatives = alternatives.map_or(&[][..], |names| &names.value.general_names);

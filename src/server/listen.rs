@@ -66,7 +66,7 @@ impl ListenSettings {
     /// [`BindError::Open`] and [`BindError::PlainTokens`].
     pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
-        let has_secrets = self.identify.token || self.content.is_credentials();
+        let has_secrets = self.identify.accepts_bearer() || self.content.is_credentials();
         let has_plain_tokens = has_secrets && self.tls.is_none() && !self.unsafe_plain;
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {

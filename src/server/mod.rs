@@ -42,6 +42,7 @@ use tracing::info;
 
 pub(crate) use accept::{AcceptSocket, AcceptedSocket};
 pub use address::ListenAddress;
+pub(crate) use certificate::client_certificate;
 pub use drain::DrainOutcome;
 pub use drain::DrainSignal;
 pub use listen::BoundListener;

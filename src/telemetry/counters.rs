@@ -27,11 +27,11 @@ pub struct ProcessCounters {
     reloads: Mutex<ReloadStatus>,
     worker_metrics: Mutex<Vec<Arc<WorkerMetrics>>>,
     callers: CallerMetricsMap,
-    broken_callers_files: AtomicU64,
     /// The connections that were closed because of the PROXY protocol.
     pub(crate) proxy_rejections: ProxyRejections,
     /// The limit on warnings of real access keys at clients.
     pub(crate) real_key_warnings: WarningLimit,
+    broken_callers_files: AtomicU64,
 }
 
 #[derive(Debug, Default)]

@@ -17,6 +17,11 @@ impl<T: Clone + Send + Sync + 'static> SharedTask<T> {
         Self(receiver)
     }
 
+    /// Creates the handle of a task that has finished.
+    pub(super) fn finished(result: T) -> Self {
+        Self(watch::channel(Some(result)).1)
+    }
+
     /// Returns whether the task or its runtime has ended.
     pub(super) fn is_over(&self) -> bool {
         self.0.borrow().is_some() || self.0.has_changed().is_err()

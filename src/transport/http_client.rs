@@ -98,9 +98,9 @@ pub(crate) enum HttpClientError {
     /// The response is incomplete or not valid HTTP.
     #[error("invalid response from {0}: {1}")]
     Broken(String, hyper::Error),
-    /// The response is larger than any with credentials.
-    #[error("the response from {0} is larger than 64 KiB")]
-    TooLarge(String),
+    /// The response is larger than the limit.
+    #[error("the response from {0} is larger than {limit} KiB", limit = .1 / 1024)]
+    TooLarge(String, usize),
     /// The request cannot be built.
     #[error("cannot send the request to {0}: {1}")]
     Unsendable(String, http::Error),
@@ -155,6 +155,12 @@ impl Url {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
+    /// Returns whether the connection uses TLS.
+    #[must_use]
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls
+    }
+
     /// Returns this URL with another path and query.
     #[must_use]
     pub(crate) fn at(&self, target: &str) -> Self {
@@ -185,9 +191,12 @@ impl fmt::Debug for Url {
     }
 }
 
-/// The client. It trusts the host's trust store, which is loaded on first use.
+/// The client. Unless it has a trust store of its own, it trusts the host's, which is loaded on
+/// first use.
 pub(crate) struct HttpClient {
     names: AddressBook,
+    /// The maximum size of a response body.
+    body_max: usize,
     trust: Mutex<Option<SharedTask<Result<TrustStore, String>>>>,
 }
 
@@ -196,7 +205,20 @@ impl HttpClient {
     /// with the address that worked for one of them.
     #[must_use]
     pub(crate) fn new(names: AddressBook) -> Self {
-        Self { names, trust: Mutex::default() }
+        Self { names, body_max: LONGEST, trust: Mutex::default() }
+    }
+
+    /// Creates a client that trusts `trust` instead of the host's trust store.
+    #[must_use]
+    pub(crate) fn trusting(names: AddressBook, trust: TrustStore) -> Self {
+        let trust = Mutex::new(Some(SharedTask::finished(Ok(trust))));
+        Self { trust, ..Self::new(names) }
+    }
+
+    /// Returns the client with another maximum size of a response body.
+    #[must_use]
+    pub(crate) fn with_body_max(self, body_max: usize) -> Self {
+        Self { body_max, ..self }
     }
 
     /// Sends one request and returns its response.
@@ -232,8 +254,8 @@ impl HttpClient {
             .map_err(|error| HttpClientError::Unsendable(at.clone(), error))?;
         match self.connect(&url, connect).await {
             Err(failure) => Err(failed(at, connect, failure)),
-            Ok(HttpStream::Plain(stream)) => exchange(stream, request, at).await,
-            Ok(HttpStream::Tls(stream)) => exchange(*stream, request, at).await,
+            Ok(HttpStream::Plain(stream)) => exchange(stream, request, at, self.body_max).await,
+            Ok(HttpStream::Tls(stream)) => exchange(*stream, request, at, self.body_max).await,
         }
     }
 
@@ -326,6 +348,7 @@ async fn exchange<S>(
     stream: S,
     request: Request<Full<Bytes>>,
     at: String,
+    body_max: usize,
 ) -> Result<HttpResponse, HttpClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -338,11 +361,12 @@ where
         drop(sender);
         let (head, mut incoming) = response.map_err(broken)?.into_parts();
         // The buffer is never reallocated, so no copy of its content remains in freed memory.
-        let mut body = Zeroizing::new(Vec::with_capacity(LONGEST));
+        let mut body = Zeroizing::new(Vec::with_capacity(body_max));
         while let Some(frame) = incoming.frame().await {
             if let Ok(data) = frame.map_err(broken)?.into_data() {
-                if body.len() + data.len() > LONGEST {
-                    return Err(HttpClientError::TooLarge(at.clone()));
+                // guard: response-size
+                if body.len() + data.len() > body_max {
+                    return Err(HttpClientError::TooLarge(at.clone(), body_max));
                 }
                 body.extend_from_slice(&data);
             }
@@ -364,7 +388,7 @@ where
 /// The metadata service of Alibaba Cloud. It has no TLS, and is served by this machine's
 /// hypervisor.
 const METADATA: &str = "100.100.100.200";
-/// The maximum size of a response body. Responses with credentials are a few KiB.
+/// The usual maximum size of a response body. Responses with credentials are a few KiB.
 const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]

@@ -321,18 +321,38 @@ fn check_and_explain_show_the_identities_of_connections() {
         "caller     team-c allow read keys - certificate subject CN=team-c,O=Example".to_owned(),
         format!("caller     local allow read keys - uid {own}"),
     ] {
-        assert!(out.lines().any(|shown| shown == line), "{line}: {out}");
+        let line = format!("{line} ({path}:");
+        assert!(out.lines().any(|shown| shown.starts_with(&line)), "{line}: {out}");
     }
-    let explain = |url: &str| {
-        let output = program(&["explain", "GET", url, "--config", path]).envs(KEY).output().expect("it runs");
+    let explain = |url: &str, more: &[&str]| {
+        let arguments = [&["explain", "GET", url, "--config", path], more].concat();
+        let output = program(&arguments).envs(KEY).output().expect("it runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let out = explain("/photos/k");
+    let out = explain("/photos/k", &[]);
     assert!(
-        out.contains("caller      local\n") && out.contains(&format!("client      uid {own}, ")),
+        out.contains(&format!("caller      local ({path}:"))
+            && out.contains(&format!("client      uid {own}, ")),
         "{out}"
     );
-    let out = explain("https://127.0.0.1:18772/photos/k");
-    assert!(out.contains("client      without a client certificate\n"), "{out}");
+    let tls = "https://127.0.0.1:18772/photos/k";
+    let out = explain(tls, &[]);
+    assert!(out.contains("client      without a certificate; give one"), "{out}");
     assert!(out.contains("neither the client certificate nor the user"), "{out}");
+    let own = client(&authority, "client", |parameters| {
+        dns(parameters, "Team-A.example");
+        parameters.not_after = date_time_ymd(2100, 1, 1);
+    });
+    let own = own.certificate.to_str().expect("a path");
+    let out = explain(tls, &["--client-certificate", own]);
+    assert!(out.contains("client      certificate dns team-a.example, subject CN=rcgen"), "{out}");
+    assert!(out.contains(", until 2100-01-01T00:00:00Z\n") && out.contains("caller      team-a ("), "{out}");
+    let for_servers = authority.sign("server", "team-a.example");
+    let for_servers = for_servers.certificate.to_str().expect("a path");
+    let out = explain(tls, &["--client-certificate", for_servers]);
+    assert!(out.contains("not for clients (clientAuth)"), "{out}");
+    assert!(out.contains("issue one with the extended key usage clientAuth"), "{out}");
+    let arguments = ["explain", "GET", tls, "--config", path, "--client-certificate", path];
+    let (code, _, errors) = run(&arguments, &KEY);
+    assert!(code == Some(2) && errors.contains("it must be a PEM file"), "{code:?} {errors}");
 }

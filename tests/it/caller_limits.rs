@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::support::h2::over_h2;
 use crate::support::{Answer, Client, KEY, Proxy, Script, Served, ask, eventually, proxy};
 
 const TOKEN_A: &str = "TeamAPlantedTokenOf30Letters00";
@@ -238,6 +239,37 @@ fn downloads_share_the_bytes_per_second_and_their_waits_are_no_stall() {
     let head = ask_as(proxy.address, TOKEN_A, "HEAD", "k", b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn streams_of_a_connection_share_the_bytes_per_second() {
+    let upstream = upstream();
+    let timeouts = "[timeouts]\nstall = \"600ms\"\nfirst_byte = \"600ms\"\n";
+    let limits = "upload = \"64KiB\", download = \"64KiB\"";
+    let proxy = start(&upstream, &format!("{}{timeouts}", callers(limits)));
+    let address = proxy.address;
+    for (method, key, body) in [("GET", "32768", 0), ("PUT", "k", 32 << 10)] {
+        let begun = Instant::now();
+        let body = vec![b'x'; body];
+        let statuses = over_h2(address, async |connection| {
+            let ask = async || {
+                let uri = format!("http://{address}/photos/{key}");
+                let request = http::Request::builder().method(method).uri(uri);
+                let request = request.header("authorization", format!("Bearer {TOKEN_A}"));
+                // The upstream reads no chunks.
+                let request = request.header("content-length", body.len());
+                connection.ask(request.body(()).expect("a request"), &body).await
+            };
+            let (one, two, three, four) = tokio::join!(ask(), ask(), ask(), ask());
+            [one, two, three, four].map(|got| (got.status.as_u16(), got.reset))
+        });
+        assert_eq!(statuses, [(200, None); 4], "{method}");
+        let took = begun.elapsed();
+        assert!(
+            (Duration::from_millis(1_500)..Duration::from_secs(20)).contains(&took),
+            "{method}: {took:?}"
+        );
+    }
 }
 
 #[test]

@@ -68,11 +68,6 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Signs with this key instead.
-    pub(crate) fn with_key(self, id: &'a str, secret: &'a str) -> Self {
-        Self { id, secret, ..self }
-    }
-
     /// Returns the header lines of the request, with its signature.
     pub(crate) fn lines(&self) -> String {
         let method: Method = self.method.parse().expect("a method");

@@ -1,10 +1,12 @@
 //! Keys that callers obtain from the proxy: who gets them, in which forms, and what they open.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,9 +20,13 @@ use oss_signing_proxy::internals::sign::{
 use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::time::{Clock, Timestamp};
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::secrets::search_for;
+use crate::support::certificates::Authority;
+use crate::support::h2::over_h2;
 use crate::support::{
     Answer, Client, ID, KEY, Proxy, SECRET, STS_ID, Script, Served, TOKEN, ask, bucket, oss, proxy,
 };
@@ -398,6 +404,168 @@ fn keys_of_oss_are_never_passed_on() {
             search_for(path, &answer.text(), &[ID, STS_ID, SECRET, TOKEN]);
         }
     }
+}
+
+#[test]
+fn an_open_caller_gets_keys_without_an_identity_on_a_port_and_on_a_unix_socket() {
+    let oss = oss();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("keys");
+    let open = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\n\
+         [[listen]]\naddress = \"unix:{}\"\nserve = \"credentials\"\n\
+         [hand_out]\nmaster = [\"{MASTER}\"]\n\
+         [[caller]]\nname = \"everyone\"\nopen = true\nallow = \"read\"\n",
+        socket.display()
+    );
+    let proxy = proxy(oss.address).listen("identify = [\"key\"]").sections(&open).start();
+    let key = GivenKey::of(&ask_for(proxy.listeners[1], "/credentials", ""));
+    assert_eq!(key.send("GET", SignatureVersion::V4, proxy.address).status, 404);
+    let denied = key.send("PUT", SignatureVersion::V4, proxy.address);
+    assert_eq!((denied.status, denied.refused()), (403, Some("denied")));
+    // No name points to a socket, but a browser may still say that a page asks.
+    for (lines, status) in [("Host: anything.example\r\n", "200"), ("Host: a\r\nOrigin: null\r\n", "403")] {
+        let mut stream = UnixStream::connect(&socket).expect("a connection");
+        let request = format!("GET /credentials HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_eq!(answer.contains("\"AccessKeyId\":\"HO."), status == "200", "{answer}");
+    }
+}
+
+/// Sends a request for keys on a connection, and returns the whole response.
+fn ask_on(mut stream: impl io::Read + io::Write, lines: &str) -> String {
+    let request = format!("GET /credentials HTTP/1.1\r\nHost: localhost\r\n{lines}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    // A TLS server may close the connection without a notice.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).expect("text")
+}
+
+/// Returns the time at which the key in a response expires.
+fn expiration(answer: &str) -> Timestamp {
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let document: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    assert!(document["AccessKeyId"].as_str().is_some_and(|id| id.starts_with("HO.")), "{answer}");
+    Timestamp::parse_rfc3339(document["Expiration"].as_str().expect("a text")).expect("a time")
+}
+
+#[test]
+fn a_client_certificate_gets_keys_that_do_not_outlive_it() {
+    let (authority, oss) = (Authority::new(), oss());
+    let files = authority.sign("listener", "localhost");
+    let tls = Authority::listen(&files, &format!(", client_ca_file = {:?}", authority.file()));
+    let sections = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\nidentify = [\"certificate\"]\n{tls}\n\
+         [hand_out]\nmaster = [\"{MASTER}\"]\n\
+         [[caller]]\nname = \"team-a\"\nallow = \"read\"\ncertificate = {{ dns = \"team-a.example\" }}\n"
+    );
+    let proxy = proxy(oss.address).listen("identify = [\"key\"]").sections(&sections).start();
+    let now = SystemEnv.now();
+    let ask = |stem: &str, name: &str, lasts_s: u64| {
+        let now = Duration::from_secs(now.unix_s().unsigned_abs());
+        let own = authority.sign_with(stem, name, |parameters| {
+            parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            parameters.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(lasts_s);
+        });
+        let stream = TcpStream::connect(proxy.listeners[1]).expect("a connection");
+        let client =
+            ClientConnection::new(authority.client(&[], Some(&own)), "localhost".try_into().expect("a name"));
+        ask_on(StreamOwned::new(client.expect("a client"), stream), "")
+    };
+    let short = expiration(&ask("short", "team-a.example", 600));
+    assert_eq!(short.unix_s(), now.unix_s() + 600);
+    let long = expiration(&ask("long", "team-a.example", 86_400));
+    assert!((3600..3700).contains(&(long.unix_s() - now.unix_s())), "{long:?}");
+    let other = ask("other", "team-b.example", 600);
+    assert!(other.starts_with("HTTP/1.1 403") && !other.contains("HO."), "{other}");
+}
+
+#[test]
+fn a_user_of_a_unix_socket_gets_keys() {
+    let oss = oss();
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("keys");
+    let own = rustix::process::geteuid().as_raw();
+    for (uid, status) in [(own, "200"), (own + 1, "403")] {
+        let sections = format!(
+            "[[listen]]\naddress = \"unix:{}\"\nserve = \"credentials\"\nidentify = [\"uid\"]\n\
+             [hand_out]\nmaster = [\"{MASTER}\"]\n\
+             [[caller]]\nname = \"local\"\nallow = \"read\"\nuid = {uid}\n",
+            socket.display()
+        );
+        let proxy = proxy(oss.address).listen("identify = [\"key\"]").sections(&sections).start();
+        let answer = ask_on(UnixStream::connect(&socket).expect("a connection"), "");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_eq!(answer.contains("HO."), status == "200", "{answer}");
+        drop(proxy);
+    }
+}
+
+#[test]
+fn keys_over_http2_are_those_over_http1() {
+    let oss = oss();
+    let proxy = central(oss.address, MASTER);
+    let keys = proxy.listeners[1];
+    let own = keys.to_string();
+    let rows = [
+        (own.as_str(), "/credentials", ("authorization", bearer(TOKEN_A)), 200),
+        ("keys.example.test", "/credentials", ("authorization", bearer(TOKEN_A)), 200),
+        (&own, "/credentials", ("accept", "*/*".to_owned()), 401),
+        (&own, "/photos/k", ("authorization", bearer(TOKEN_A)), 404),
+        (&own, "/credentials", ("origin", "null".to_owned()), 403),
+        ("evil.example", "/credentials", ("authorization", bearer(TOKEN_A)), 421),
+    ];
+    let statuses = over_h2(keys, async |connection| {
+        let mut statuses = Vec::new();
+        for (authority, path, (name, value), _) in &rows {
+            let request = http::Request::builder().uri(format!("http://{authority}{path}"));
+            let request = request.header(*name, value).body(()).expect("a request");
+            statuses.push(connection.ask(request, b"").await.status);
+        }
+        statuses
+    });
+    assert_eq!(statuses, rows.map(|row| row.3));
+}
+
+#[test]
+fn a_reload_rejects_earlier_keys_on_open_connections() {
+    let upstream = Script::answering(OK);
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"\nidentify = [\"key\"]\n";
+    let admin = "[admin]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+    // A reload would not know two listeners on any port of one address from each other.
+    let sections = sections(MASTER).replace("127.0.0.1:0", "127.0.0.2:0");
+    let text = Served::text(upstream.address, &format!("{listen}{sections}{admin}"));
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&config, &text).expect("written");
+    let served = Served::of_file(config.path(), &KEY);
+    let key = GivenKey::of(&ask_for(served.listeners()[1], "/credentials", &bearer(TOKEN_A)));
+    let mut client = Client::connect(served.address);
+    let mut send = || {
+        let lines = key.lines("GET", SignatureVersion::V4, SystemEnv.now());
+        client.ask("GET", "/photos/k", &served.address.to_string(), &lines, b"")
+    };
+    assert_eq!(send().status, 200);
+    let of_a = format!("token = \"{TOKEN_A}\"");
+    let rows = [
+        (format!("{of_a}\ncredentials_not_before = \"2999-01-01T00:00:00Z\""), "", "InvalidSecurityToken"),
+        (of_a.clone(), "revoked = [\"team-a\"]\n", "InvalidAccessKeyId"),
+        (of_a.clone(), &format!("revoked = [\"{}\"]\n", key.id), "InvalidAccessKeyId"),
+    ];
+    for (caller, top, code) in rows {
+        std::fs::write(&config, format!("{top}{}", text.replace(&of_a, &caller))).expect("written");
+        let (status, answer) = served.reload();
+        assert_eq!(status, 200, "{answer}");
+        let rejected = send();
+        assert_eq!(rejected.status, 403);
+        assert!(rejected.text().contains(&format!("<Code>{code}</Code>")), "{}", rejected.text());
+    }
+    std::fs::write(&config, &text).expect("written");
+    assert_eq!(served.reload().0, 200);
+    assert_eq!(send().status, 200);
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn pair(out: &str) -> (String, String) {
 }
 
 fn status(address: SocketAddr, (id, secret): &(String, String)) -> u16 {
-    let asked = Asked::new("GET", "k").with_key(id, secret);
+    let asked = Asked { id, secret, ..Asked::new("GET", "k") };
     asked.send_on(&mut Client::connect(address), address, b"").status
 }
 

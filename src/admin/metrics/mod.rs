@@ -3,6 +3,7 @@
 
 mod credentials;
 mod exposition;
+mod key_sets;
 mod scrape;
 
 use prometheus_client::encoding::text::encode;

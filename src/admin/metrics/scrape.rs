@@ -10,7 +10,9 @@ use super::super::certificate::ListenerCertificate;
 use super::super::process::{AdminProcess, AdminRoute};
 use super::credentials::CredentialMetrics;
 use super::exposition::{MetricValues, byte_counter, counter, gauge, histogram, signed};
+use super::key_sets;
 use crate::histogram::HistogramSnapshot;
+use crate::jwks::KeySetStatus;
 use crate::oss::Operation;
 use crate::telemetry::{
     CallerSnapshot, ClientConnectionCounts, DroppedLineCount, MetricsSnapshot, OperationSnapshot,
@@ -34,6 +36,7 @@ pub(super) struct MetricsScrape {
     broken_callers_files: u64,
     upstream: Vec<PoolStatsSnapshot>,
     credentials: CredentialMetrics,
+    key_sets: Vec<KeySetStatus>,
     routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
     log_losses: Vec<DroppedLineCount>,
@@ -44,7 +47,8 @@ impl Collector for MetricsScrape {
         self.process(&mut out)?;
         self.requests(&mut out)?;
         self.upstream(&mut out)?;
-        self.credentials.encode(&mut out)
+        self.credentials.encode(&mut out)?;
+        key_sets::encode(&self.key_sets, &mut out)
     }
 }
 
@@ -64,6 +68,7 @@ impl MetricsScrape {
             broken_callers_files: counters.broken_callers_files(),
             upstream: process.upstream(),
             credentials: CredentialMetrics::take(process),
+            key_sets: process.key_sets(),
             routes: process.routes(),
             certificates: process.certificates(),
             log_losses: process.log_losses(),

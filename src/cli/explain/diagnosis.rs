@@ -4,15 +4,15 @@
 use std::fmt;
 
 use super::super::refusal::{KnownRefusal, region_of};
+use super::clock_difference::ClockDifference;
+use super::own_rejection::OwnRejection;
 use super::redact::printable;
-use crate::time::Timestamp;
 
 /// The cause of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ServerDiagnosis {
-    /// The clock of the signer is this number of seconds behind that of OSS, or ahead if negative.
-    /// `None` if unknown.
-    Clock(Option<i64>),
+    /// The clock of the signer differs from that of OSS.
+    Clock(ClockDifference),
     /// The bucket is at another endpoint.
     OtherEndpoint(String),
     /// The V4 signature is for a region other than that of the endpoint.
@@ -35,6 +35,8 @@ pub(super) enum ServerDiagnosis {
     Denied,
     /// The response comes from a proxy like this one, and is about the request.
     Ours(String),
+    /// The response comes from a proxy like this one, and is about the identity of its client.
+    OurClient(OwnRejection),
     /// The response comes from a proxy like this one, and is about its connection to OSS.
     OurUpstream(String),
 }
@@ -46,6 +48,10 @@ impl ServerDiagnosis {
         let number = of("EC").unwrap_or_default();
         let is_temporary = of("OSSAccessKeyId").is_some_and(|id| id.trim().starts_with("STS."));
         if of("HostId").is_some_and(|host| host.trim() == OURS) {
+            let proxy_code = of("ProxyError").unwrap_or_default();
+            if let Some(rejection) = OwnRejection::diagnose(proxy_code.trim(), &of) {
+                return Some(Self::OurClient(rejection));
+            }
             let message = shortened(&of("Message").unwrap_or_default());
             let is_upstream = matches!(code, "BadGateway" | "GatewayTimeout");
             return Some(if is_upstream { Self::OurUpstream(message) } else { Self::Ours(message) });
@@ -58,7 +64,7 @@ impl ServerDiagnosis {
             (_, "0002-00000226") => Self::SigningRegion,
             (_, "0002-00000503") => Self::NoDate,
             (_, "0002-00000502") => Self::BadDate,
-            ("RequestTimeTooSkewed", _) => Self::Clock(behind_s(&of)),
+            ("RequestTimeTooSkewed", _) => Self::Clock(ClockDifference::read(&of, "OSS")),
             ("SecurityTokenExpired", _) | (_, "0002-00000007") => Self::TokenExpired,
             ("InvalidSecurityToken", _) => Self::TokenBroken,
             ("AccessKeyIdAndSecurityTokenNotMatch", _) => Self::TokenMixed,
@@ -74,12 +80,20 @@ impl ServerDiagnosis {
             _ => return None,
         })
     }
+
+    /// Returns whether the response comes from a proxy like this one.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Ours(_) | Self::OurClient(_) | Self::OurUpstream(_))
+    }
 }
 
 impl fmt::Display for ServerDiagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
-            Self::Clock(Some(behind_s)) => return write_clock(*behind_s, f),
+            Self::Clock(difference) => return difference.fmt(f),
+            Self::OurClient(rejection) => {
+                return write!(f, "the response is from a proxy like this one, not from OSS: {rejection}");
+            }
             Self::OtherEndpoint(endpoint) => return write_endpoint(endpoint, f),
             Self::Known(known) => return write!(f, "{}; {}", known.cause(), known.remedy()),
             Self::Ours(message) => {
@@ -93,9 +107,6 @@ impl fmt::Display for ServerDiagnosis {
                     f,
                     "the response is from a proxy like this one, not from OSS: {message}; run doctor, which checks each step of that request"
                 );
-            }
-            Self::Clock(None) => {
-                "clock skew: the signer's clock differs from that of OSS by more than 15 minutes; synchronise it with NTP"
             }
             Self::SigningRegion => {
                 "the region: the request was signed for a region other than that of the endpoint; set `region` to that of the bucket"
@@ -134,17 +145,6 @@ impl fmt::Display for ServerDiagnosis {
     }
 }
 
-fn write_clock(behind_s: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let side = if behind_s > 0 { "behind" } else { "ahead of" };
-    f.write_str("clock skew: the signer's clock was ")?;
-    match behind_s.saturating_abs() {
-        seconds @ ..7_200 => write!(f, "{} m", seconds / 60)?,
-        seconds @ ..172_800 => write!(f, "{} h", seconds / 3_600)?,
-        seconds => write!(f, "{} days", seconds / 86_400)?,
-    }
-    write!(f, " {side} that of OSS; synchronise it with NTP")
-}
-
 fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "the region: the bucket belongs to {endpoint}")?;
     match region_of(endpoint) {
@@ -156,17 +156,12 @@ fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn behind_s(of: impl Fn(&str) -> Option<String>) -> Option<i64> {
-    let time = |name: &str| Timestamp::parse_rfc3339(of(name)?.trim());
-    Some(time("ServerTime")?.unix_s() - time("RequestTime")?.unix_s())
-}
-
 fn shortened(text: &str) -> String {
     printable(text.chars().take(TEXT_MAX).collect::<String>().as_bytes())
 }
 
 /// The HostId in error responses of this proxy.
-const OURS: &str = "oss-signing-proxy";
+pub(super) const OURS: &str = "oss-signing-proxy";
 /// The longest text that is shown, in characters.
 const TEXT_MAX: usize = 300;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::diagnosis::ServerDiagnosis;
+use super::diagnosis::{OURS, ServerDiagnosis};
 use super::redact::printable;
 use crate::oss::ErrorElements;
 use crate::sign::SignatureVersion;
@@ -22,6 +22,8 @@ pub(super) struct ServerErrorDocument {
     pub(super) request_id: String,
     pub(super) key_id: Option<String>,
     pub(super) string_to_sign: Vec<u8>,
+    /// `true` if the document is of a proxy like this one, which verified its client.
+    pub(super) is_own: bool,
     /// Present only for V4.
     pub(super) canonical_request: Option<Vec<u8>>,
 }
@@ -112,6 +114,7 @@ impl ServerErrorDocument {
         Ok(Self {
             code,
             request_id,
+            is_own: of("HostId").is_some_and(|host| host.trim() == OURS),
             key_id: of("OSSAccessKeyId").map(|id| id.trim().to_owned()),
             string_to_sign: bytes.unwrap_or_else(|| text.into_bytes()),
             canonical_request: of("CanonicalRequest").filter(|text| !text.is_empty()).map(String::into_bytes),

@@ -2,14 +2,19 @@
 //! cause of a rejected signature.
 
 mod cause;
+mod client;
+mod client_error;
+mod clock_difference;
 mod compare;
 mod diagnosis;
 mod error_document;
+mod own_rejection;
 mod print;
 mod redact;
 mod request;
 mod server_error;
 mod sources;
+mod text_finding;
 
 use std::path::PathBuf;
 
@@ -32,7 +37,10 @@ pub(super) struct ExplainArgs {
     /// Header that the client sends; may be repeated
     #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = request::parse_header, requires = "url")]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// OSS error document to compare with; - for stdin
+    /// Certificate (PEM) that the client presents
+    #[arg(long, value_name = "FILE", requires = "url")]
+    client_certificate: Option<PathBuf>,
+    /// Error document of OSS or of the proxy to compare with; - for stdin
     #[arg(long, value_name = "FILE", requires = "url")]
     server_error: Option<PathBuf>,
     #[command(flatten)]
@@ -40,11 +48,16 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn run(arguments: &ExplainArgs) -> CommandExit {
-    let ExplainArgs { method, url, header, server_error, flags } = arguments;
+    let ExplainArgs { method, url, header, client_certificate, server_error, flags } = arguments;
     let (Some(method), Some(url)) = (method, url) else {
         return sources::run(flags);
     };
-    let asked = request::ExplainedRequest { method, url, headers: header };
+    let asked = request::ExplainedRequest {
+        method,
+        url,
+        headers: header,
+        certificate: client_certificate.as_deref(),
+    };
     match server_error {
         None => request::run(&asked, flags),
         Some(file) => server_error::run(file, &asked, flags),

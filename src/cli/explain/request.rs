@@ -2,24 +2,24 @@
 //! would serve it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use rustix::process::{getegid, geteuid};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
 use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
 use super::super::serve::block_on;
+use super::client::{self, InvalidClientCertificate};
 use super::{print, redact};
 use crate::address::Host;
 use crate::app::build::{self, ask_all, try_start};
 use crate::app::system_env::SystemEnv;
-use crate::caller::{ConnectionPeer, UnixPeer};
 use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
 use crate::proxy::{self, AcceptingListener, DryRunReport, ListenerRules};
@@ -33,6 +33,8 @@ pub(super) struct ExplainedRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a str,
     pub(super) headers: &'a [(HeaderName, HeaderValue)],
+    /// The file with the certificate of the client.
+    pub(super) certificate: Option<&'a Path>,
 }
 
 /// A reason why a request cannot be explained.
@@ -50,6 +52,9 @@ pub(super) enum ExplainError {
     /// The length is invalid, and the server would not accept the request as HTTP.
     #[error("Content-Length is not a number")]
     Length,
+    /// The certificate of the client cannot be read.
+    #[error(transparent)]
+    Certificate(#[from] InvalidClientCertificate),
     /// There is no listener to send the request to.
     #[error("no listener is configured")]
     NoListener,
@@ -64,7 +69,9 @@ pub(super) enum ExplainError {
 impl ExplainError {
     pub(super) fn exit(&self) -> CommandExit {
         match self {
-            Self::Url(..) | Self::Fragment | Self::Host | Self::Length => CommandExit::Usage,
+            Self::Url(..) | Self::Fragment | Self::Host | Self::Length | Self::Certificate(_) => {
+                CommandExit::Usage
+            }
             Self::NoListener | Self::Source(_) | Self::Start(_) => CommandExit::Config,
         }
     }
@@ -121,6 +128,13 @@ impl ReadyConfig {
         }
     }
 
+    /// Returns the headers of the request, as a listener receives them.
+    pub(super) fn headers(&self, asked: &ExplainedRequest<'_>) -> Result<HeaderMap, ExplainError> {
+        let uri = asked.uri()?;
+        let listen = listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
+        Ok(asked.head(uri, listen)?.headers)
+    }
+
     /// Runs the request through all steps, signed at this time.
     pub(super) async fn explain(
         &self,
@@ -148,8 +162,11 @@ impl ReadyConfig {
             ));
         }
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
+        if listen.identify.jwt {
+            core.state().callers.key_sets.fetch().await;
+        }
         let address = listen.address.socket().map(connected_to);
-        let peer = own_peer(&rules);
+        let peer = client::peer(asked.certificate, &rules)?;
         let listener =
             AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client: None };
         Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
@@ -190,19 +207,6 @@ impl ExplainedRequest<'_> {
         }
         Ok(head)
     }
-}
-
-/// Returns this process as the peer of a connection, without a client certificate, and prints what of
-/// it matters to the listener.
-fn own_peer(rules: &ListenerRules) -> ConnectionPeer {
-    if rules.identify.certificate {
-        line(format_args!("{:12}without a client certificate", "client"));
-    }
-    let unix = rules.unnamed.then(|| UnixPeer { uid: geteuid().as_raw(), gid: getegid().as_raw() });
-    if let Some(UnixPeer { uid, gid }) = unix.filter(|_| rules.identify.uid) {
-        line(format_args!("{:12}uid {uid}, gid {gid} (as this command)", "client"));
-    }
-    ConnectionPeer { certificate: None, unix }
 }
 
 /// Returns the listener with the address or one of the domains in the URL. Otherwise returns the

@@ -1,5 +1,6 @@
 //! `explain --server-error`: explains why OSS rejected a signature. Compares the texts that OSS
-//! reports with those of this proxy for the same request and time.
+//! reports with those of this proxy for the same request and time. A document of a proxy is compared
+//! with the request of the client.
 
 use std::path::Path;
 
@@ -7,17 +8,17 @@ use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
 use super::super::serve::block_on;
-use super::cause::MismatchCause;
-use super::compare::TextDifference;
+use super::client_error;
 use super::error_document::{InvalidDocument, ServerErrorDocument};
 use super::print;
-use super::redact::{printable, redact_token};
+use super::redact::printable;
 use super::request::{ExplainError, ExplainedRequest, ReadyConfig, exit};
 use super::sources::masked;
+use super::text_finding::TextFinding;
 use crate::app::system_env::SystemEnv;
 use crate::config::ProxyConfig;
 use crate::proxy::DryRunReport;
-use crate::sign::{SignatureVersion, SigningTexts};
+use crate::sign::SignatureVersion;
 use crate::time::{Clock as _, Timestamp};
 
 pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags) -> CommandExit {
@@ -25,9 +26,10 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
         Ok(error) => error,
         Err(InvalidDocument::Diagnosed { code, request_id, diagnosis }) => {
             line(format_args!("{:12}{code}, request {request_id}", "error"));
-            line(
-                "It has no signed text to compare: OSS rejected the request for a reason other than its signature.",
-            );
+            let server = if diagnosis.is_ours() { "a proxy like this one" } else { "OSS" };
+            line(format_args!(
+                "It has no signed text to compare: {server} rejected the request for a reason other than its signature."
+            ));
             line(format_args!("    usual cause: {diagnosis}"));
             return CommandExit::Ok;
         }
@@ -46,13 +48,15 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
         upstream.signature = error.version();
     }
     block_on(async {
-        match ours(config, asked, &error).await {
-            Ok(explained) => compare(&error, &explained, &configured),
-            Err(failure) => {
-                complain(format_args!("nothing to compare: {failure}"));
-                failure.exit()
-            }
-        }
+        let compared = if error.is_own {
+            client_error::compare(config, asked, &error).await
+        } else {
+            ours(config, asked, &error).await.map(|explained| compare(&error, &explained, &configured))
+        };
+        compared.unwrap_or_else(|failure| {
+            complain(format_args!("nothing to compare: {failure}"));
+            failure.exit()
+        })
     })
 }
 
@@ -101,7 +105,7 @@ fn compare(
         ));
     }
     let token = credentials.token.as_ref().map(|token| token.expose());
-    let found = findings(error, signed, token);
+    let found = TextFinding::all(error, signed, token);
     found.iter().for_each(TextFinding::print);
     if found.is_empty() {
         line("Nothing differs: OSS and this proxy sign the same text.");
@@ -117,57 +121,4 @@ fn compare(
         line(format_args!("    usual cause: {cause}"));
     }
     CommandExit::Ok
-}
-
-/// The first difference between two forms of a signed text.
-struct TextFinding {
-    /// The name of the text.
-    text: &'static str,
-    difference: TextDifference,
-    cause: MismatchCause,
-}
-
-/// Returns the differences between the texts. If one text depends on another, only the first
-/// difference is returned.
-fn findings(error: &ServerErrorDocument, signed: &SigningTexts, token: Option<&str>) -> Vec<TextFinding> {
-    let mut found = Vec::new();
-    let theirs = redact_token(&error.string_to_sign, token);
-    let ours = redact_token(&signed.string_to_sign, token);
-    if error.version() == SignatureVersion::V1 {
-        found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
-            let cause = MismatchCause::in_v1_string(&theirs, &ours, difference.line);
-            TextFinding { text: "string to sign", difference, cause }
-        }));
-        return found;
-    }
-    if let (Some(their_request), Some(our_request)) = (&error.canonical_request, &signed.canonical_request) {
-        let theirs = redact_token(their_request, token);
-        let ours = redact_token(our_request, token);
-        found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
-            let cause = MismatchCause::in_canonical(&theirs, &ours, difference.line);
-            TextFinding { text: "canonical request", difference, cause }
-        }));
-    }
-    if let Some(difference) = TextDifference::first(&theirs, &ours) {
-        let cause = MismatchCause::in_v4_string(&theirs, &ours, difference.line);
-        let is_hash = cause == MismatchCause::Hash;
-        if is_hash && error.canonical_request.is_none() {
-            let cause = MismatchCause::UnknownHash;
-            found.push(TextFinding { text: "string to sign", difference, cause });
-        } else if !is_hash || found.is_empty() {
-            found.push(TextFinding { text: "string to sign", difference, cause });
-        }
-    }
-    found
-}
-
-impl TextFinding {
-    fn print(&self) {
-        let Self { text, difference, cause } = self;
-        let TextDifference { offset, line: number, theirs, ours } = difference;
-        line(format_args!("The {text} differs at byte {offset}, line {}:", number + 1));
-        line(format_args!("    server  {}", theirs.shown()));
-        line(format_args!("    ours    {}", ours.shown()));
-        line(format_args!("    usual cause: {cause}"));
-    }
 }

@@ -288,7 +288,7 @@ impl<'a> NewSecret<'a> {
                 "note: the main file needs [sealing] with master = [{master:?}] to open the secret"
             )),
             (None, Some(variable)) => complain(format_args!(
-                "note: the proxy reads the secret from its environment variable {variable}; set it before a reload"
+                "note: the proxy reads the secret from its environment variable {variable}; set it, and restart the proxy"
             )),
             _ => {}
         }

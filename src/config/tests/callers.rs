@@ -97,7 +97,6 @@ fn a_caller_has_an_identity() {
     for settings in ["", "open = false", "key = []"] {
         refused(&with(&caller("a", settings)), "proxy.toml:5: caller", "the caller has no identity; set key");
     }
-    refused(&with(&caller("a", "jwt = 1000\nopen = true")), "proxy.toml:8: caller.jwt", "this build");
     let mistyped = with(&caller("a", "key = \"a\""));
     refused(&mistyped, "proxy.toml:8: caller.key", "a list of sections [[caller.key]]");
 }
@@ -242,6 +241,12 @@ fn revoked_keys_and_callers_are_left_out_even_if_their_secrets_are_gone() {
 }
 
 #[test]
+fn a_caller_that_has_only_a_token_can_be_revoked() {
+    let text = with(&caller("a", "token = \"env:GONE\""));
+    assert!(names(&accepted(&format!("revoked = [\"a\"]\n{text}"))).is_empty());
+}
+
+#[test]
 fn a_revoked_name_that_nothing_has_is_a_warning() {
     let text = format!("revoked = [\"x\",\n\"a\"]\n{}", with(&caller_with("a", "a-1")));
     let config = accepted(&text);
@@ -286,7 +291,7 @@ fn a_listener_identifies_clients_where_there_are_callers() {
     for (kinds, words) in [
         ("\"key\", \"key\"", "\"key\" is listed twice"),
         ("\"token\", \"token\"", "\"token\" is listed twice"),
-        ("\"jwt\"", "\"jwt\" is not supported by this build"),
+        ("\"jwt\", \"jwt\"", "\"jwt\" is listed twice"),
         ("\"keys\"", "expected one of key"),
     ] {
         refused(&listen(&format!("identify = [{kinds}]"), &callers), "proxy.toml:4: listen.identify", words);

@@ -11,6 +11,9 @@ use crate::config::settings::ROOT;
 use crate::config::{ProxyConfig, duration, size};
 
 const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
+/// RFC 8037, A.2.
+const KEY_SET: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 #[test]
 fn the_example_loads_as_it_is_and_says_what_the_defaults_are() {
@@ -187,13 +190,15 @@ fn what_the_example_only_shows_is_understood_too() {
             ("ca.pem", ("x", false)),
             ("/run/secrets/admin-token", ("x", false)),
             ("/run/secrets/team-a-token", ("0123456789abcdef0123456789abcdef76543210", false)),
+            ("/etc/oss-signing-proxy/jwks.json", (KEY_SET, false)),
+            ("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt", ("x", false)),
             ("listener.pem", ("x", false)),
             ("listener-key.pem", ("x", false)),
             ("clients.pem", ("x", false)),
+            ("clients-crl.pem", ("x", false)),
             ("callers.toml", ("# none", false)),
             ("callers.d/team-b.toml", ("# none", false)),
             ("ceiling.toml", ("allow = \"read\"", false)),
-            ("clients-crl.pem", ("x", false)),
         ]
         .into(),
     };

@@ -2,6 +2,7 @@
 
 mod caller_limits;
 mod caller_peers;
+mod caller_sessions;
 mod callers;
 mod callers_files;
 mod credentials;
@@ -10,6 +11,7 @@ mod example;
 mod facts;
 mod file;
 mod hand_out;
+mod jwt;
 mod layers;
 mod listen;
 mod many;

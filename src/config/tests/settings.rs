@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{UPSTREAM, load, loaded};
+use crate::config::caller_schema::{CALLER_KEY, CALLER_LIMITS, CALLERS_DIR};
 use crate::config::provider_settings::PROVIDERS;
 use crate::config::schema::{SettingSpec, ValueKind};
-use crate::config::settings::{CALLER_KEY, CALLER_LIMITS, CALLERS_DIR, MATCH, ROOT, TLS, single_settings};
+use crate::config::settings::{MATCH, ROOT, TLS, single_settings};
 use crate::config::{FlagSetting, duration};
 use crate::credentials::AssumeRoleParams;
 

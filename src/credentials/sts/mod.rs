@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use endpoint::{OssLocation, StsEndpointConfig};
 pub(super) use response::{StsCause, StsCredentials, StsError};
-pub(crate) use role::{AssumeRoleParams, AssumedRole};
+pub(crate) use role::{AssumeRoleParams, AssumedRole, session_name};
 
 use call::{CallStamp, FORM, StsCall};
 use endpoint::SelectedEndpoint;

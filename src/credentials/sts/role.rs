@@ -77,7 +77,7 @@ impl AssumedRole {
 }
 
 /// Turns `wanted` into a session name that STS accepts: 2 to 64 of the allowed characters.
-pub(super) fn session_name(wanted: &str) -> String {
+pub(crate) fn session_name(wanted: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
     let mut name: String = wanted.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
     while name.len() < 2 {

@@ -4,9 +4,12 @@ go 1.21
 
 require github.com/aliyun/credentials-go v1.4.13
 
+require golang.org/x/time v0.4.0 // indirect
+
 require (
 	github.com/alibabacloud-go/debug v1.0.1 // indirect
 	github.com/alibabacloud-go/tea v1.2.2 // indirect
+	github.com/aliyun/alibabacloud-oss-go-sdk-v2 v1.6.1
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/modern-go/concurrent v0.0.0-20180228061459-e0a39a4cb421 // indirect
 	github.com/modern-go/reflect2 v1.0.2 // indirect

@@ -1,5 +1,5 @@
-//! The part of the table of settings about callers: the keys of `[[caller]]`, and of the files that
-//! hold such sections.
+//! The settings of callers, and of the keys that they have: `[[caller]]`, `callers_dir`, `[sealing]`
+//! and `[hand_out]`.
 
 use super::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
 
@@ -19,12 +19,7 @@ pub(super) const CALLERS_DIR: SectionSchema = SectionSchema {
 /// A file of `callers_file` or `callers_dir`.
 pub(super) const CALLERS_FILE: SectionSchema = SectionSchema {
     name: "a file of callers",
-    groups: &[&[SettingSpec::new(
-        "caller",
-        ValueKind::TableList(&CALLER),
-        DefaultValue::Described("none"),
-        "",
-    )]],
+    groups: &[&[SettingSpec::of_section("caller", ValueKind::TableList(&CALLER))]],
     ..SectionSchema::EMPTY
 };
 
@@ -63,6 +58,12 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "token",
             "none",
             "its bearer token, by reference or sealed: at least 27 random characters",
+        ),
+        SettingSpec::new(
+            "jwt",
+            ValueKind::Table(&CALLER_JWT),
+            DefaultValue::Described("none"),
+            "its JSON Web Tokens, such as those of Kubernetes service accounts; an inline table with the keys below",
         ),
         SettingSpec::new(
             "certificate",
@@ -106,7 +107,44 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
         ),
     ]],
-    later: &["jwt"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const CALLER_JWT: SectionSchema = SectionSchema {
+    name: "jwt of [[caller]]",
+    groups: &[&[
+        SettingSpec::optional_text("issuer", "required", "the issuer, exactly as in the claim `iss`"),
+        SettingSpec::optional_text(
+            "audience",
+            "required",
+            "the audience that names this proxy: the claim `aud`, or one of its entries",
+        ),
+        SettingSpec::optional_text(
+            "subject",
+            "required",
+            "the subject, as in the claim `sub`; `*` matches any sequence of characters except `:`",
+        ),
+        SettingSpec::optional_text(
+            "jwks_file",
+            "`jwks_url`",
+            "the public keys of the issuer, a JWK set; watched for changes",
+        ),
+        SettingSpec::optional_text(
+            "jwks_url",
+            "`jwks_file`",
+            "the URL of these keys, `https://`, or `http://` on a loopback address; redirects are not followed",
+        ),
+        SettingSpec::optional_text(
+            "jwks_ca_file",
+            "the host's",
+            "CA certificates to trust for `jwks_url` instead of the host's; read for each fetch",
+        ),
+        SettingSpec::optional_text(
+            "jwks_token_file",
+            "none",
+            "a file whose content is sent to `jwks_url` as bearer token; read for each fetch",
+        ),
+    ]],
     ..SectionSchema::EMPTY
 };
 
@@ -141,6 +179,17 @@ pub(super) const CALLER_KEY: SectionSchema = SectionSchema {
     ..SectionSchema::EMPTY
 };
 
+pub(super) const SEALING: SectionSchema = SectionSchema {
+    name: "[sealing]",
+    groups: &[&[SettingSpec::new(
+        "master",
+        ValueKind::TextList,
+        DefaultValue::Described("none"),
+        "references to the masters of the values `sealed:…`, each at least 32 random bytes; a second one during a rotation",
+    )]],
+    ..SectionSchema::EMPTY
+};
+
 pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
     name: "limits of [[caller]]",
     groups: &[&[
@@ -167,6 +216,23 @@ pub(super) const CALLER_LIMITS: SectionSchema = SectionSchema {
             ValueKind::Size,
             DefaultValue::Described("no limit"),
             "bytes of response bodies per second, likewise",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const HAND_OUT: SectionSchema = SectionSchema {
+    name: "[hand_out]",
+    groups: &[&[
+        SettingSpec::list(
+            "master",
+            "one or two masters, by reference, with at least 32 random characters: the first makes keys, and both verify them",
+        ),
+        SettingSpec::duration("lifetime", "1h", "the lifetime of keys, from `1m` to `12h`"),
+        SettingSpec::optional_text(
+            "credentials",
+            "none",
+            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys",
         ),
     ]],
     ..SectionSchema::EMPTY

@@ -1,0 +1,92 @@
+// The vendor's credential library and SDK for Go, with keys that the proxy hands out: as ../../upload.py.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
+	osscredentials "github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss/credentials"
+	"github.com/aliyun/credentials-go/credentials"
+)
+
+func main() {
+	sources := []struct {
+		name   string
+		config *credentials.Config
+	}{
+		{"uri", new(credentials.Config).SetType("credentials_uri").SetURLCredential(os.Getenv("LOCAL") + "/credentials")},
+		{"uri with userinfo", new(credentials.Config).SetType("credentials_uri").SetURLCredential(os.Getenv("USERINFO"))},
+	}
+	if os.Getenv("METADATA") != "" {
+		ecs := new(credentials.Config).SetType("ecs_ram_role").SetDisableIMDSv1(true)
+		sources = append(sources, struct {
+			name   string
+			config *credentials.Config
+		}{"ecs_ram_role", ecs})
+	}
+	known := make([]credentials.Credential, len(sources))
+	input := bufio.NewReader(os.Stdin)
+	for _, attempt := range []string{"first", "second"} {
+		for index, source := range sources {
+			result := map[string]any{"library": "credentials-go", "source": source.name, "attempt": attempt}
+			if id, err := upload(&known[index], source.config); err != nil {
+				result["error"] = err.Error()
+			} else {
+				result["id"] = id
+			}
+			line, _ := json.Marshal(result)
+			fmt.Println(string(line))
+		}
+		fmt.Println("{}")
+		input.ReadString('\n')
+	}
+}
+
+func upload(known *credentials.Credential, config *credentials.Config) (string, error) {
+	if *known == nil {
+		client, err := credentials.NewCredential(config)
+		if err != nil {
+			return "", err
+		}
+		*known = client
+	}
+	provider := osscredentials.CredentialsProviderFunc(func(context.Context) (osscredentials.Credentials, error) {
+		given, err := (*known).GetCredential()
+		if err != nil {
+			return osscredentials.Credentials{}, err
+		}
+		return osscredentials.Credentials{
+			AccessKeyID: *given.AccessKeyId, AccessKeySecret: *given.AccessKeySecret, SecurityToken: *given.SecurityToken,
+		}, nil
+	})
+	for _, endpoint := range strings.Split(os.Getenv("REPLICAS"), ",") {
+		for _, version := range []oss.SignatureVersionType{oss.SignatureVersionV4, oss.SignatureVersionV1} {
+			client := oss.NewClient(oss.LoadDefaultConfig().WithCredentialsProvider(provider).WithRegion("cn-hangzhou").
+				WithEndpoint(endpoint).WithUsePathStyle(true).WithSignatureVersion(version).WithRetryMaxAttempts(1))
+			bucket, key := oss.Ptr("my-bucket"), oss.Ptr(fmt.Sprintf("go/%v", version))
+			put := oss.PutObjectRequest{Bucket: bucket, Key: key, Body: bytes.NewReader([]byte("bytes"))}
+			if _, err := client.PutObject(context.TODO(), &put); err != nil {
+				return "", err
+			}
+			got, err := client.GetObject(context.TODO(), &oss.GetObjectRequest{Bucket: bucket, Key: key})
+			if err != nil {
+				return "", err
+			}
+			if body, err := io.ReadAll(got.Body); err != nil || string(body) != "bytes" {
+				return "", fmt.Errorf("the body is %q: %v", body, err)
+			}
+		}
+	}
+	given, err := (*known).GetCredential()
+	if err != nil {
+		return "", err
+	}
+	return *given.AccessKeyId, nil
+}
