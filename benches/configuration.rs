@@ -1,5 +1,6 @@
 //! Measures the time from a configuration to a proxy that can serve, by the number of routes, and
-//! the time of a reload, by the number of callers: `cargo bench --bench configuration`.
+//! the time of a reload and the memory, by the number of callers:
+//! `cargo bench --bench configuration`.
 //!
 //! Prints milliseconds, the best of a few rounds; nothing is asserted. With other numbers of routes
 //! and credentials: `cargo bench --bench configuration -- 50000 2000`. Only the callers, with other
@@ -25,6 +26,9 @@ fn main() -> io::Result<()> {
     // Cargo adds a flag, which is skipped.
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let mut out = io::stdout().lock();
+    if std::env::args().any(|argument| argument == MEMORY) {
+        return print_memory(&mut out, numbers[0]);
+    }
     if std::env::args().any(|argument| argument == "callers") {
         return print_callers(&mut out, &numbers);
     }
@@ -50,21 +54,54 @@ fn main() -> io::Result<()> {
 }
 
 /// Prints the times of loading so many callers, and of a reload in which half of them have another
-/// secret.
+/// secret. Prints the memory of each caller at the start and after such reloads.
 fn print_callers(out: &mut impl io::Write, numbers: &[usize]) -> io::Result<()> {
-    writeln!(out, "{:>8} {:>8} {:>8} ms", "callers", "load", "reload")?;
+    let names = ["callers", "load ms", "reload ms", "B/caller", "reloaded"];
+    writeln!(out, "{:>8} {:>9} {:>9} {:>9} {:>9}", names[0], names[1], names[2], names[3], names[4])?;
+    let few = memory_of(FEW)?;
     for &callers in numbers {
         let texts = ["1", "2"].map(|half| text_of_callers(callers, half));
         let (_, loading) = timed(|| load(&texts[0]));
-        let reloading = reload(texts);
+        let reloading = reload(texts, || ());
         let [loading, reloading] = [loading, reloading].map(|took| took.as_secs_f64() * 1e3);
-        writeln!(out, "{callers:>8} {loading:>8.1} {reloading:>8.1}")?;
+        let many = memory_of(callers)?;
+        let more = callers.saturating_sub(FEW).max(1);
+        let [start, reloaded] = [0, 1].map(|index| many[index].saturating_sub(few[index]) / more);
+        writeln!(out, "{callers:>8} {loading:>9.1} {reloading:>9.1} {start:>9} {reloaded:>9}")?;
     }
     Ok(())
 }
 
-/// Serves the first text and reloads the second and the first in turn. Returns the least time.
-fn reload(texts: [String; 2]) -> Duration {
+/// Returns the resident memory of so many callers at the start and after reloads. It is measured in
+/// another process, whose memory no other measurement has used.
+fn memory_of(callers: usize) -> io::Result<[usize; 2]> {
+    let this = std::env::current_exe()?;
+    let output = std::process::Command::new(this).args([MEMORY, &callers.to_string()]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let numbers: Vec<usize> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    numbers.try_into().map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// Prints the bytes by which the resident memory grows, as [`memory_of`] returns them.
+fn print_memory(out: &mut impl io::Write, callers: usize) -> io::Result<()> {
+    let texts = ["1", "2"].map(|half| text_of_callers(callers, half));
+    let before = resident()?;
+    let mut seen = Vec::new();
+    reload(texts, || seen.push(resident().unwrap_or_default().saturating_sub(before)));
+    writeln!(out, "{} {}", seen[0], seen[seen.len() - 1])
+}
+
+/// Returns the resident memory of this process in bytes.
+fn resident() -> io::Result<usize> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+    kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("no VmRSS"))
+}
+
+/// Serves the first text and reloads the second and the first in turn. Calls `observe` before and
+/// after each reload. Returns the least time.
+fn reload(texts: [String; 2], mut observe: impl FnMut()) -> Duration {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let app = App::assemble(load(&texts[0]), Arc::new(SystemEnv)).await.expect("it can be used");
@@ -76,10 +113,12 @@ fn reload(texts: [String; 2]) -> Duration {
         let (reloads, drain) = (app.reloads(), DrainSignal::new());
         let serving = tokio::task::spawn_local(app.run(drain.clone()));
         let mut least = Duration::MAX;
+        observe();
         for _ in 0..ROUNDS {
             let begun = Instant::now();
             reloads.reload().await.expect("the configuration is valid");
             least = least.min(begun.elapsed());
+            observe();
         }
         drain.leave();
         serving.await.expect("no panic").expect("it served");
@@ -173,3 +212,7 @@ fn text(routes: usize, sources: usize, name: &str) -> String {
 }
 
 const ROUNDS: usize = 5;
+/// The argument of the process that measures memory.
+const MEMORY: &str = "memory";
+/// The number of callers whose memory is subtracted.
+const FEW: usize = 10;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::caller::CallerSettings;
 
-/// Returns one line for each caller that was added, changed or removed.
+/// Returns one line for each caller that was added, changed or removed, up to a limit. The last line
+/// then has the number of the others.
 #[must_use]
 pub(crate) fn caller_changes(before: &[Arc<CallerSettings>], after: &[Arc<CallerSettings>]) -> Vec<String> {
     let mut was: HashMap<&str, &CallerSettings> =
@@ -28,5 +29,13 @@ pub(crate) fn caller_changes(before: &[Arc<CallerSettings>], after: &[Arc<Caller
     }
     let removed = before.iter().filter(|caller| was.contains_key(caller.name.as_str()));
     changes.extend(removed.map(|caller| format!("caller {} removed", caller.name)));
+    let more = changes.len().saturating_sub(CHANGES_MAX);
+    if more > 0 {
+        changes.truncate(CHANGES_MAX);
+        changes.push(format!("{more} more callers added, changed or removed"));
+    }
     changes
 }
+
+/// The number of changes that are listed one by one.
+const CHANGES_MAX: usize = 100;

@@ -40,7 +40,7 @@ pub(super) struct CallerSections {
     /// The keys of token issuers that are fetched.
     pub(super) key_sets: Vec<KeySetConfig>,
     /// The ids of all keys, including revoked ones.
-    key_ids: Vec<SpannedValue<String>>,
+    key_ids: HashMap<String, KeyIdOwner>,
 }
 
 /// The names of callers that routes may match.
@@ -88,7 +88,7 @@ pub(super) fn read(
             revoked: RevokedEntries::default(),
             masters: SealingMasters::default(),
             key_sets: Vec::new(),
-            key_ids: Vec::new(),
+            key_ids: HashMap::new(),
         };
     }
     let masters = SealingMasters::read(root, secrets, report);
@@ -96,7 +96,7 @@ pub(super) fn read(
     let has_files = root.has("callers_file") || root.has("callers_dir");
     let mut reader = CallerReader::new(secrets, &masters, &mut revoked);
     let SectionCallers { callers, count, has_open, has_revoked_open } = reader.callers(root, report);
-    let CallerReader { names, jwt, key_ids, .. } = reader;
+    let CallerReader { names, jwt, id_owners: key_ids, .. } = reader;
     let clients = match (has_open, has_revoked_open) {
         // guard: callers-elsewhere
         _ if count == 0 && !has_files => ServedClients::All,
@@ -119,7 +119,7 @@ pub(super) fn read_file(
     let mut reader = CallerReader::new(file.secrets, file.masters, revoked);
     reader.file = Some(file);
     let callers = reader.callers(root, report).callers;
-    let CallerReader { names, key_ids, .. } = reader;
+    let CallerReader { names, id_owners: key_ids, .. } = reader;
     file.real_ids.check(&key_ids, report);
     FileCallers { callers, names: names.into_keys().collect() }
 }
@@ -157,10 +157,10 @@ impl<'a> RealKeyIds<'a> {
         self.0.keys().map(|id| (*id).to_owned()).collect()
     }
 
-    fn check(&self, key_ids: &[SpannedValue<String>], report: &mut ConfigReport) {
-        for id in key_ids {
-            if let Some(name) = self.0.get(id.value.as_str()) {
-                report.error(&id.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
+    fn check(&self, key_ids: &HashMap<String, KeyIdOwner>, report: &mut ConfigReport) {
+        for (id, owner) in key_ids {
+            if let Some(name) = self.0.get(id.as_str()) {
+                report.error(&owner.at, ConfigErrorKind::CredentialsKeyId((*name).to_owned()));
             }
         }
     }
@@ -206,7 +206,6 @@ struct CallerReader<'a> {
     token_owners: HashMap<[u8; 32], ValueOrigin>,
     peers: CallerPeers<'a>,
     jwt: JwtReader<'a>,
-    key_ids: Vec<SpannedValue<String>>,
 }
 
 /// The caller that has a key with a certain id.
@@ -234,7 +233,6 @@ impl<'a> CallerReader<'a> {
             token_owners: HashMap::new(),
             peers: CallerPeers::new(secrets.env),
             jwt: JwtReader::new(secrets),
-            key_ids: Vec::new(),
         }
     }
 
@@ -316,6 +314,7 @@ impl<'a> CallerReader<'a> {
             }
             keys.push(key);
         }
+        keys.shrink_to_fit();
         let name = name.unwrap_or_default();
         let access = access.map_or(CallerAccess::Nothing, |given| given.value);
         let presign_max = presign_max.map(|given| given.value);
@@ -417,10 +416,9 @@ impl<'a> CallerReader<'a> {
             }
             Some(_) => {}
             None => {
-                self.id_owners.insert(id.value.clone(), KeyIdOwner { caller, at: id.at.clone() });
+                self.id_owners.insert(id.value.clone(), KeyIdOwner { caller, at: id.at });
             }
         }
-        self.key_ids.push(id.clone());
         Some(id.value)
     }
 

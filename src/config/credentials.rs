@@ -31,8 +31,8 @@ pub(super) struct SecretResolver<'a> {
     scope: SecretScope,
     /// The files that were read or could not be read, with the digests of their contents.
     files: RefCell<Vec<FileDigest>>,
-    /// Set by a secret that is written in the file itself.
-    has_inline: Cell<bool>,
+    /// The number of secrets that are written in the file itself.
+    inline: Cell<usize>,
 }
 
 /// The file whose secrets are resolved.
@@ -83,12 +83,20 @@ impl<'a> SecretResolver<'a> {
 
     /// Creates a resolver for another file than the main one.
     pub(super) fn scoped(env: &'a dyn SourceEnv, modes: FileModePolicy, scope: SecretScope) -> Self {
-        Self { env, modes, scope, files: RefCell::default(), has_inline: Cell::default() }
+        Self { env, modes, scope, files: RefCell::default(), inline: Cell::default() }
     }
 
     /// Returns whether a secret was written in the file itself.
     pub(super) fn has_inline(&self) -> bool {
-        self.has_inline.get()
+        self.inline.get() > 0
+    }
+
+    /// Reports how many secrets in the file itself were not reported one by one.
+    pub(super) fn warn_of_more_inline(&self, root: &ConfigSection<'_>, report: &mut ConfigReport) {
+        let more = self.inline.get().saturating_sub(INLINE_WARNINGS_MAX);
+        if more > 0 {
+            report.warn(&root.here(), &ConfigWarning::MoreInline(more));
+        }
     }
 
     /// Returns the files that were read, with the digests of their contents.
@@ -204,8 +212,9 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
-            self.has_inline.set(true);
-            if let SecretScope::Main = self.scope {
+            let count = self.inline.get() + 1;
+            self.inline.set(count);
+            if matches!(self.scope, SecretScope::Main) && count <= INLINE_WARNINGS_MAX {
                 report.warn(&given.at, &ConfigWarning::Inline);
             }
         }
@@ -398,6 +407,8 @@ fn kind(text: &str) -> Result<ProviderSchema, ConfigErrorKind> {
     })
 }
 
+/// The number of secrets in the file itself that are reported one by one.
+const INLINE_WARNINGS_MAX: usize = 20;
 /// The maximum size of a secret file of a team, in bytes.
 const TEAM_SECRET_MAX: usize = 64 << 10;
 

@@ -447,6 +447,10 @@ pub(super) enum ConfigWarning {
         "the secret is stored in the configuration file itself; use file:PATH, env:NAME or credential:NAME"
     )]
     Inline,
+    #[error(
+        "{0} more secrets are stored in the configuration file itself; use file:PATH, env:NAME or credential:NAME"
+    )]
+    MoreInline(usize),
     #[error("the file {0:?} is readable by other users of this host; chmod 600 it")]
     Exposed(String),
     #[error("the caller may do nothing without this key; set it to \"read\" or \"everything\"")]

@@ -335,6 +335,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         secrets: &secrets,
     };
     let UpstreamSections { routing_table, settings: upstreams } = upstreams::read(root, &context, report)?;
+    secrets.warn_of_more_inline(root, report);
     let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
     let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();

@@ -1,7 +1,7 @@
 //! Reads a section of the file key by key. Flags and environment override the file. Each error is
 //! reported with its origin, and reading continues.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +35,10 @@ pub(super) struct ConfigDocument<'a> {
     /// The name of the file; `None` if there is no file.
     pub(super) file: Option<Arc<str>>,
     text: &'a str,
+    /// The lines of the text without its callers, if they are parsed separately.
     lines: LineTable,
+    /// The lines of the whole text, if it is parsed after all.
+    whole_lines: OnceCell<LineTable>,
     /// The callers and the rest of the text, if they are parsed separately.
     split: Option<SplitText>,
     is_split: Cell<bool>,
@@ -77,7 +80,8 @@ impl<'a> ConfigDocument<'a> {
         Self {
             file: file.map(|file| file.path.display().to_string().into()),
             text,
-            lines: LineTable::new(text),
+            lines: LineTable::new(split.as_ref().map_or(text, |split| &split.rest)),
+            whole_lines: OnceCell::new(),
             is_split: Cell::new(split.is_some()),
             split,
             is_torn: Cell::new(false),
@@ -92,6 +96,7 @@ impl<'a> ConfigDocument<'a> {
             file: self.file.clone(),
             text,
             lines: LineTable::beginning_at(part.line, text),
+            whole_lines: OnceCell::new(),
             split: None,
             is_split: Cell::new(false),
             is_torn: Cell::new(false),
@@ -107,7 +112,6 @@ impl<'a> ConfigDocument<'a> {
             if mistakes.is_empty() && !table.get_ref().contains_key("caller") {
                 return table;
             }
-            self.is_split.set(false);
         }
         self.parse_whole(report)
     }
@@ -119,6 +123,7 @@ impl<'a> ConfigDocument<'a> {
 
     /// Parses the whole file, and reports syntax errors.
     pub(super) fn parse_whole(&self, report: &mut ConfigReport) -> Spanned<DeTable<'a>> {
+        self.is_split.set(false);
         let (table, mistakes) = DeTable::parse_recoverable(self.text);
         for mistake in mistakes {
             // Only the message: the text around it may hold a secret.
@@ -156,7 +161,10 @@ impl<'a> ConfigDocument<'a> {
 
     /// Returns the line on which `span` begins.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        self.lines.number(span.start)
+        let is_whole = self.split.is_some() && !self.is_split.get();
+        let lines =
+            if is_whole { self.whole_lines.get_or_init(|| LineTable::new(self.text)) } else { &self.lines };
+        lines.number(span.start)
     }
 }
 
