@@ -181,6 +181,37 @@ fn a_token_that_expires_is_rejected_on_an_open_connection() {
 }
 
 #[test]
+fn keys_that_a_token_obtains_end_with_it() {
+    let upstream = Script::answering(OK);
+    let key = IssuerKey::new("a");
+    let server = KeyServer::start(&key);
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\nidentify = [\"jwt\"]\n";
+    let master = "[hand_out]\nmaster = [\"PlantedMasterOf40LettersAndDigits0123456\"]\n";
+    let proxy = proxy(upstream.address)
+        .listen("identify = [\"key\"]")
+        .sections(&format!("{listen}{master}{}", server.caller()))
+        .start();
+    let keys = proxy.listeners[1];
+    let ask = |path: &str, authorization: &str| {
+        let line = format!("Authorization: {authorization}\r\n");
+        Client::connect(keys).ask("GET", path, &keys.to_string(), &line, b"")
+    };
+    let expires = now() + 300;
+    let token = key.token_with("exp", json!(expires));
+    for (path, authorization) in [("/credentials", format!("Bearer {token}")), ("/aws", token)] {
+        let answer = ask(path, &authorization);
+        let document: Value = serde_json::from_str(&answer.text()).expect("json");
+        let ends = document["Expiration"].as_str().and_then(Timestamp::parse_rfc3339).expect("a time");
+        assert_eq!((answer.status, ends.unix_s()), (200, expires), "{path}");
+    }
+    // The leeway for clocks does not extend the life of a token.
+    let ended = ask("/credentials", &format!("Bearer {}", key.token_with("exp", json!(now() - 1))));
+    assert_eq!((ended.status, ended.refused()), (403, Some("expired")));
+    let other = ask("/credentials", &format!("Bearer {}", IssuerKey::new("a").token()));
+    assert_eq!((other.status, other.refused()), (401, Some("bad-signature")));
+}
+
+#[test]
 fn a_key_that_is_new_is_fetched_for_the_first_request_with_it() {
     let upstream = Script::answering(OK);
     let (first, second) = (IssuerKey::new("first"), IssuerKey::new("second"));
