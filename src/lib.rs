@@ -159,6 +159,7 @@ pub mod internals {
                 verified_tokens: &VerifiedTokens::default(),
                 jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
                 now,
+                clock_now: now,
             };
             let identity = identify(request, context).ok()?;
             identity.caller().map(|caller| caller.name.to_string())

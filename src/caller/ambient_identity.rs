@@ -55,8 +55,11 @@ pub(super) fn proof(context: IdentityContext<'_>) -> IdentityProof {
 fn check(certificate: &ClientCertificate, context: IdentityContext<'_>) -> Result<(), IdentityError> {
     let ClientCertificate { not_after, is_trusted, .. } = certificate;
     // guard: certificate-expiry
-    if context.now.unix_s() > not_after.unix_s() {
-        return Err(IdentityError::ExpiredCertificate { expires: *not_after, server_time: context.now });
+    if context.clock_now.unix_s() > not_after.unix_s() {
+        return Err(IdentityError::ExpiredCertificate {
+            expires: *not_after,
+            server_time: context.clock_now,
+        });
     }
     // guard: certificate-trust
     if !is_trusted {

@@ -103,6 +103,7 @@ impl<'a> ConnectedClient<'a> {
             verified_tokens: &VerifiedTokens::default(),
             jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
             now: self.now,
+            clock_now: self.now,
         })
     }
 

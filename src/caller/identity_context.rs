@@ -26,6 +26,9 @@ pub(crate) struct IdentityContext<'a> {
     pub(crate) verified_tokens: &'a VerifiedTokens,
     /// The keys of issuers whose keys are fetched.
     pub(crate) jwt_keys: &'a dyn JwtKeySource,
-    /// The current time.
+    /// The current time, corrected by OSS, for the times that clients sign.
     pub(crate) now: Timestamp,
+    /// The current time of the clock of the proxy, for the lifetimes of tokens, handed-out keys and
+    /// certificates. No upstream can move it.
+    pub(crate) clock_now: Timestamp,
 }

@@ -85,6 +85,7 @@ fn identify_with(
         verified_tokens,
         jwt_keys,
         now: NOW,
+        clock_now: NOW,
     })
 }
 

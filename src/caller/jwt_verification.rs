@@ -20,11 +20,11 @@ pub(super) struct VerifiedJwt {
 /// # Errors
 /// The reason why the token is rejected.
 pub(super) fn verify_jwt(token: &[u8], context: IdentityContext<'_>) -> Result<VerifiedJwt, JwtError> {
-    let IdentityContext { directory, verified_tokens, jwt_keys, now, .. } = context;
+    let IdentityContext { directory, verified_tokens, jwt_keys, clock_now, .. } = context;
     let UnverifiedToken { header, claims, signed, signature } = UnverifiedToken::parse(token)?;
     let issuer = claims.issuer.as_deref().ok_or(JwtError::Missing("iss"))?;
     let issuer = directory.jwt().issuer(issuer).ok_or(JwtError::Issuer)?;
-    let expires = claims.check_times(now)?;
+    let expires = claims.check_times(clock_now)?;
     let audience = claims.audience.as_ref().ok_or(JwtError::Missing("aud"))?;
     let subject = claims.subject.as_deref().ok_or(JwtError::Missing("sub"))?;
     let caller = issuer.caller(audience.texts(), subject)?;

@@ -188,6 +188,9 @@ impl ClientRequest<'_> {
             if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
                 let proof = presented.proof();
                 let ProvenCaller { caller, expires } = verification::verify(presented, connection, context)?;
+                // Both must be valid, so the first end counts.
+                let of_connection = connection.and_then(|_| ambient_identity::expires(context));
+                let expires = [expires, of_connection].into_iter().flatten().min();
                 return Ok(CallerIdentity::Known { caller, proof, expires });
             }
         }
@@ -217,7 +220,7 @@ impl ClientRequest<'_> {
         if !is_preflight || !context.kinds.key {
             return None;
         }
-        claimed_caller::claimed_in_url(self.query, context.directory, context.now)
+        claimed_caller::claimed_in_url(self.query, context.directory, context.clock_now)
     }
 }
 

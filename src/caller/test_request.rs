@@ -136,6 +136,7 @@ impl TestRequest {
             verified_tokens,
             jwt_keys,
             now,
+            clock_now: now,
         })
     }
 
@@ -157,6 +158,7 @@ impl TestRequest {
             verified_tokens,
             jwt_keys,
             now: NOW,
+            clock_now: NOW,
         })
     }
 

@@ -104,9 +104,9 @@ fn verify_handed_out(
     connection: Option<&Arc<Caller>>,
     context: IdentityContext<'_>,
 ) -> Result<Arc<Caller>, IdentityError> {
-    let IdentityContext { directory, keys, now, .. } = context;
+    let IdentityContext { directory, keys, now, clock_now, .. } = context;
     let opened = match claim.token {
-        PresentedToken::Text(token) => directory.handed_out(claim.id, token, now),
+        PresentedToken::Text(token) => directory.handed_out(claim.id, token, clock_now),
         PresentedToken::Absent | PresentedToken::Invalid => {
             Err(IdentityError::UnexpectedToken { id: claim.id.to_owned() })
         }

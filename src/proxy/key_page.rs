@@ -79,7 +79,7 @@ pub(super) async fn answer(
     if page == KeyPage::Container {
         name_scheme(&mut headers, rules.identify);
     }
-    let now = core.signing_time().at();
+    let now = core.clock().now();
     let mut identified = identify(core, listener, inbound, &mut headers, now);
     if let Err(error) = &identified
         && core.state().callers.fetch_lacking_keys(error).await
@@ -143,7 +143,9 @@ fn identify(
 /// Adds the scheme to a token without one, as the clients of AWS send it.
 fn name_scheme(headers: &mut HeaderMap, kinds: IdentityKinds) {
     let Some(value) = headers.get(AUTHORIZATION).filter(|_| kinds.accepts_bearer()) else { return };
-    let is_alone = !value.is_empty() && !value.as_bytes().contains(&b' ');
+    let is_alone = headers.get_all(AUTHORIZATION).iter().count() == 1
+        && !value.is_empty()
+        && !value.as_bytes().contains(&b' ');
     if is_alone && let Ok(mut value) = HeaderValue::from_bytes(&[b"Bearer ", value.as_bytes()].concat()) {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);

@@ -336,6 +336,7 @@ impl WorkerCore {
             verified_tokens: &self.verified_tokens,
             jwt_keys: &self.state.callers.key_sets,
             now,
+            clock_now: self.clock.now(),
         }
     }
 
