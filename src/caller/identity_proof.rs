@@ -46,7 +46,7 @@ impl IdentityProof {
     pub(crate) fn needs_sandbox(self, kinds: IdentityKinds) -> bool {
         match self {
             Self::Basic | Self::Certificate => true,
-            Self::PresignedUrl => kinds.token || kinds.certificate,
+            Self::PresignedUrl => kinds.accepts_bearer() || kinds.certificate,
             Self::Signature | Self::Announced | Self::Bearer | Self::UnixPeer | Self::Open => false,
         }
     }

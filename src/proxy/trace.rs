@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::state::ProxyState;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
-use crate::caller::{Caller, CallerIdentity};
+use crate::caller::{Caller, CallerIdentity, IdentityProof};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::Bucket;
 use crate::policy::PolicyDecision;
@@ -53,6 +53,7 @@ impl RequestTrace for AccessLogEvent {
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState) {
         self.caller = match caller {
             CallerIdentity::Open => LoggedCaller::Open,
+            CallerIdentity::Known { proof: IdentityProof::Announced, .. } => LoggedCaller::Unknown,
             CallerIdentity::Known { caller, .. } => {
                 LoggedCaller::Known { name: Arc::clone(&caller.name), metrics: state.callers.metrics(caller) }
             }
