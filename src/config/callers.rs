@@ -18,7 +18,9 @@ use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::source_names::DescribedSource;
-use crate::caller::{CallerAccess, CallerKey, CallerSettings, JwtSettings, is_handed_out, is_real_key_id};
+use crate::caller::{
+    CallerAccess, CallerKey, CallerLimits, CallerSettings, JwtSettings, is_handed_out, is_real_key_id,
+};
 use crate::credentials::{StaticKeyConfig, check_key};
 use crate::jwks::KeySetConfig;
 use crate::sealing::SealedPlace;
@@ -49,6 +51,8 @@ pub(super) struct CallerNames {
     pub(super) names: Vec<String>,
     /// True if other files have callers too. A change there must not invalidate the main file.
     pub(super) has_files: bool,
+    /// True if teams choose names in files of their own.
+    pub(super) has_directory: bool,
     /// True if the callers of a file are unknown.
     pub(super) are_incomplete: bool,
 }
@@ -104,7 +108,12 @@ pub(super) fn read(
         (false, true) => ServedClients::WithoutRevokedOpenCaller,
         (false, false) => ServedClients::CallersOnly,
     };
-    let names = CallerNames { names: names.into_keys().collect(), has_files, are_incomplete: false };
+    let names = CallerNames {
+        names: names.into_keys().collect(),
+        has_files,
+        has_directory: root.has("callers_dir"),
+        are_incomplete: false,
+    };
     let key_sets = jwt.into_key_sets();
     CallerSections { callers, clients, names, revoked, masters, key_sets, key_ids }
 }
@@ -276,7 +285,7 @@ impl<'a> CallerReader<'a> {
         }
         let presign_max = section.parsed("presign_max", duration::url_lifetime, report);
         let is_open = self.is_open(section, report);
-        let limits = caller_limits::read(section, "limits", report);
+        let limits = self.limits(section, report);
         let before = report.count();
         let sections = section.children("key", report);
         // The token of a revoked caller may already be deleted.
@@ -362,6 +371,15 @@ impl<'a> CallerReader<'a> {
             None => self.first_open = Some(given.at),
         }
         true
+    }
+
+    /// Reads the limits of a caller, which a team cannot set itself.
+    fn limits(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> CallerLimits {
+        // guard: limits-elsewhere
+        if self.secrets.is_confined() && section.has("limits") {
+            report.error(&section.at("limits"), ConfigErrorKind::LimitsElsewhere);
+        }
+        caller_limits::read(section, "limits", report)
     }
 
     /// Reads the JSON Web Tokens of a caller. Those of a team could match the tokens of another.

@@ -234,7 +234,7 @@ impl<'a> SecretResolver<'a> {
         self.resolve(given, report)
     }
 
-    fn is_confined(&self) -> bool {
+    pub(super) fn is_confined(&self) -> bool {
         matches!(self.scope, SecretScope::TeamFile(_))
     }
 

@@ -168,6 +168,12 @@ pub(super) enum ConfigErrorKind {
         "only the secrets and tokens of callers can be sealed; use env:NAME, file:PATH or credential:NAME"
     )]
     MisplacedSeal,
+    #[error("teams choose names in callers_dir, so a pattern could match any of them; write the whole name")]
+    CallerPattern,
+    #[error(
+        "a team cannot set its own limits in callers_dir; set them in [limits] caller, or move the caller to the main file"
+    )]
+    LimitsElsewhere,
     #[error(
         "JSON Web Tokens are possible only in the main file, because their subjects could match those of others; move the caller there"
     )]

@@ -60,7 +60,14 @@ fn wanted(
     let before = report.count();
     let host = section.parsed("host", host, report);
     let bucket = section.parsed("bucket", |text| Ok(NamePattern::parse(text)?), report);
-    let caller = section.parsed("caller", |text| Ok(NamePattern::parse(text)?), report);
+    let caller = |text: &str| {
+        // guard: pattern-of-team-names
+        if caller_names.has_directory && text.contains('*') {
+            return Err(ConfigErrorKind::CallerPattern);
+        }
+        Ok(NamePattern::parse(text)?)
+    };
+    let caller = section.parsed("caller", caller, report);
     if let Some(caller) = &caller
         && !caller_names.names.iter().any(|name| caller.value.matches(name))
     {

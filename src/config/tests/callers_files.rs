@@ -97,6 +97,8 @@ fn a_broken_file_is_reported_with_line_and_remedy_and_the_rest_is_used() {
             "d/b.toml:3: caller.token: cannot read the file",
         ),
         ("[[caller]]\nname = \"x\"\ntoken = \"short\"\n", "d/b.toml:3: caller.token: the token has fewer"),
+        ("[[caller]]\nname = \"x\"\nlimits = { rate = 9 }\n", "d/b.toml:3: caller.limits: a team cannot set"),
+        ("[[caller]]\nname = \"x\"\njwt = {}\n", "d/b.toml:3: caller.jwt: JSON Web Tokens are possible only"),
     ];
     for (text, words) in rows {
         let config = started(DIRECTORY, &[("d/a.toml", A), ("d/b.toml", text)]);
@@ -304,4 +306,18 @@ fn a_proxy_that_ignores_the_listeners_of_the_file_reads_no_file_of_callers() {
     let text = main_text("callers_file = \"none\"\ncallers_dir = \"none\"");
     let config = load_in(&World::default(), &text, &[SettingLayer::flags().alone()]).expect("valid");
     assert!(config.callers.is_none() && faults(&config).is_empty() && config.caller_files.is_empty());
+}
+
+#[test]
+fn names_that_teams_choose_are_matched_by_no_pattern() {
+    let text = |top: &str, pattern: &str| {
+        let route = format!("[[route]]\nmatch = {{ caller = \"{pattern}\" }}\nregion = \"cn-beijing\"\n");
+        format!("{}{route}", main_text(top))
+    };
+    let world = world(&[("d/a.toml", A), ("c.toml", A)]);
+    let shown = mistakes(load_in(&world, &text(DIRECTORY, "a*"), &[]));
+    let [only] = &shown[..] else { panic!("{shown:#?}") };
+    assert!(only.contains("route.match.caller: teams choose names in callers_dir"), "{only}");
+    load_in(&world, &text(DIRECTORY, "a"), &[]).expect("the whole name");
+    load_in(&world, &text("callers_file = \"c.toml\"", "a*"), &[]).expect("the operator chooses these names");
 }
