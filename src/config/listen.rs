@@ -74,7 +74,7 @@ pub(super) fn read(
         }
         claimed.claim(&address, "a listener", report);
         if let Some(socket) = address.value.socket()
-            && !is_loopback(socket)
+            && !is_local(section, socket)
             && tls.is_none()
             && !unsafe_plain
         {
@@ -127,7 +127,7 @@ fn address(
     };
     // The addresses of sockets from systemd are unknown until startup.
     if let Some(address) = given.value.socket()
-        && !is_loopback(address)
+        && !is_local(section, address)
         && clients.includes_unidentified()
     {
         if unsafe_open {
@@ -300,6 +300,14 @@ pub(super) fn reaches(listener: SocketAddr, host: &Host, port: u16) -> bool {
         None => host.as_str() == "localhost" && (ours.is_loopback() || ours.is_unspecified()),
     };
     same && port == listener.port()
+}
+
+/// Returns whether only this machine can reach a listener. A load balancer in front of it may pass on
+/// any client.
+fn is_local(section: &ConfigSection<'_>, address: SocketAddr) -> bool {
+    // Errors of the setting are reported where it is read.
+    let is_proxied = section.truth("proxy_protocol", &mut ConfigReport::default());
+    is_loopback(address) && !is_proxied.is_some_and(|given| given.value)
 }
 
 fn is_loopback(address: SocketAddr) -> bool {

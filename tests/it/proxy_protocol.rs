@@ -15,7 +15,8 @@ use crate::support::{KEY, Script, Served, ask, ask_if_open, eventually};
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /photos/k HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 198.51.100.66\r\n\
                    Connection: close\r\n\r\n";
-const LISTEN: &str = "[[listen]]\nproxy_protocol = true\ntrusted_proxies = [\"127.0.0.0/8\"]\n";
+const LISTEN: &str =
+    "[[listen]]\nproxy_protocol = true\ntrusted_proxies = [\"127.0.0.0/8\"]\nunsafe_open = true\n";
 const V1: &[u8] = b"PROXY TCP4 192.0.2.1 10.0.0.1 8080 80\r\n";
 
 fn v2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {

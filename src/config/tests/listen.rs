@@ -188,17 +188,24 @@ fn the_admin_interface_is_on_loopback_or_off() {
 fn a_listener_trusts_only_the_load_balancers_that_it_names() {
     let listen = |lines: &str| format!("{UPSTREAM}[[listen]]\n{lines}\n");
     let on = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]";
+    // The load balancer passes on clients of other machines, whatever the address.
+    refused(&listen(on), "proxy.toml:3: listen.address", "unsafe_open");
+    let on = &format!("{on}\nunsafe_open = true");
     assert!(loaded(&listen(on)).listen[0].trusted_proxies.is_some());
     assert!(loaded(&listen("proxy_protocol = false")).listen[0].trusted_proxies.is_none());
     let needs = "needs trusted_proxies";
-    refused(&listen("proxy_protocol = true"), "proxy.toml:4: listen.proxy_protocol", needs);
+    refused(
+        &listen("proxy_protocol = true\nunsafe_open = true"),
+        "proxy.toml:4: listen.proxy_protocol",
+        needs,
+    );
     for network in ["10.0.0.1/8", "10.0.0.0/33", "lb.example.com"] {
-        let lines = format!("proxy_protocol = true\ntrusted_proxies = [\"{network}\"]");
+        let lines = format!("proxy_protocol = true\ntrusted_proxies = [\"{network}\"]\nunsafe_open = true");
         refused(&listen(&lines), "proxy.toml:5: listen.trusted_proxies", "invalid network");
     }
     let unix = format!("address = \"unix:/run/a.sock\"\n{on}");
     refused(&listen(&unix), "proxy.toml:5: listen.proxy_protocol", "the peers of a Unix socket");
     // The address of a client opens no listener to other machines.
-    let open = format!("address = \"10.0.0.5:80\"\n{on}");
+    let open = format!("address = \"10.0.0.5:80\"\n{on}").replace("unsafe_open = true", "");
     refused(&listen(&open), "proxy.toml:4: listen.address", "unsafe_open");
 }
