@@ -54,6 +54,8 @@ pub(super) enum EditError {
     UsedId(String),
     #[error("another key already refers to {0:?}; choose another --id, or set --secret-file or --seal-with")]
     UsedReference(String),
+    #[error("it has only callers; name the main file, whose `revoked` applies to all files of callers")]
+    CallersFile,
     #[error("it has a form that this command cannot change; omit --file to print the block")]
     Form,
 }
@@ -184,7 +186,11 @@ impl<'a> CallerText<'a> {
     /// Returns the text with another entry of `revoked`; `None` if it has that entry.
     pub(super) fn with_revoked(&self, entry: &str) -> Result<Option<String>, EditError> {
         let quoted = quoted(entry);
-        let list = self.table.get_ref().get("revoked");
+        let table = self.table.get_ref();
+        if !table.is_empty() && table.keys().all(|key| key.get_ref() == "caller") {
+            return Err(EditError::CallersFile);
+        }
+        let list = table.get("revoked");
         let edits = if let Some(list) = list {
             let entries = list.get_ref().as_array().ok_or(EditError::Form)?;
             if entries.iter().any(|given| given.get_ref().as_str() == Some(entry)) {

@@ -165,6 +165,8 @@ fn what_cannot_be_changed_is_an_error() {
         );
     }
     assert_eq!(parsed("revoked = 'x'\n").with_revoked("y"), Err(EditError::Form));
+    let callers = parsed("[[caller]]\nname = 'a'\n").with_revoked("a");
+    assert_eq!(callers, Err(EditError::CallersFile));
     let broken = CallerText::parse("a = 1\nb = \n").err().expect("an error").to_string();
     assert!(broken.starts_with("line 2: invalid TOML: "), "{broken}");
 }
@@ -222,8 +224,13 @@ proptest! {
         let text = parsed(&one);
         let with_caller = text.with_caller(&block("new", "n-1")).expect(&one);
         prop_assert!(with_caller.starts_with(&one));
-        let revoked = text.with_revoked("a").expect(&one).expect(&one);
-        prop_assert!(is_addition(&revoked, &one), "{one}\n{revoked}");
+        match text.with_revoked("a") {
+            Ok(revoked) => {
+                let revoked = revoked.expect(&one);
+                prop_assert!(is_addition(&revoked, &one), "{one}\n{revoked}");
+            }
+            Err(error) => prop_assert_eq!(error, EditError::CallersFile, "{}", one),
+        }
         let with_key = text.with_key("a", &key("n-1")).expect(&one);
         if !is_addition(&with_key, &one) {
             // The other addition is the comma after the former last key.
