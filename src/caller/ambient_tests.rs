@@ -102,7 +102,7 @@ impl<'a> ConnectedClient<'a> {
             keys: &self.keys,
             verified_tokens: &VerifiedTokens::default(),
             jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
-            now: self.now,
+            now: NOW,
             clock_now: self.now,
         })
     }

@@ -167,6 +167,17 @@ fn a_key_is_valid_until_its_end_and_no_request_after_it() {
 }
 
 #[test]
+fn no_upstream_revives_a_key_by_moving_the_time_of_signatures() {
+    let key = issued("one");
+    let (directory, keys) = (directory(&[FIRST]), DerivedKeys::default());
+    let sent = signed(SignedForm::V4Header, NOW, &key);
+    let valid = sent.identify_at_two_times(&directory, &keys, NOW, NOW);
+    assert_eq!(valid, Ok("one".to_owned()));
+    let expired = sent.identify_at_two_times(&directory, &keys, NOW, key.expires);
+    assert!(matches!(expired, Err(IdentityError::TokenExpired { .. })), "{expired:?}");
+}
+
+#[test]
 fn a_key_ends_with_the_identity_of_the_client_and_none_is_made_after_it() {
     let issue = |ends| hand_out(&[FIRST]).issue("one", NOW, Some(later(ends)));
     for (ends, expires) in [(60, 60), (3600, 3600), (86_400, 3600)] {

@@ -51,3 +51,30 @@ impl IdentityProof {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IdentityKinds, IdentityProof};
+
+    #[test]
+    fn pages_are_isolated_where_a_browser_repeats_an_identity_by_itself() {
+        let none = IdentityKinds::default();
+        let repeated = [
+            IdentityKinds { token: true, ..none },
+            IdentityKinds { jwt: true, ..none },
+            IdentityKinds { certificate: true, ..none },
+        ];
+        for kinds in repeated {
+            assert!(IdentityProof::PresignedUrl.needs_sandbox(kinds), "{kinds:?}");
+        }
+        for kinds in [none, IdentityKinds { key: true, uid: true, ..none }] {
+            assert!(!IdentityProof::PresignedUrl.needs_sandbox(kinds), "{kinds:?}");
+        }
+        for proof in [IdentityProof::Basic, IdentityProof::Certificate] {
+            assert!(proof.needs_sandbox(none) && proof.is_ambient(), "{proof:?}");
+        }
+        for proof in [IdentityProof::Bearer, IdentityProof::Signature, IdentityProof::UnixPeer] {
+            assert!(!proof.needs_sandbox(repeated[0]) && !proof.is_ambient(), "{proof:?}");
+        }
+    }
+}

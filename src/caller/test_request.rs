@@ -122,6 +122,17 @@ impl TestRequest {
         keys: &DerivedKeys,
         now: Timestamp,
     ) -> Result<String, IdentityError> {
+        self.identify_at_two_times(directory, keys, now, now)
+    }
+
+    /// Identifies the client at a time for signatures, and at another one by the clock of the proxy.
+    pub(super) fn identify_at_two_times(
+        &self,
+        directory: &CallerDirectory,
+        keys: &DerivedKeys,
+        now: Timestamp,
+        clock_now: Timestamp,
+    ) -> Result<String, IdentityError> {
         let kinds = IdentityKinds { key: true, token: true, ..IdentityKinds::default() };
         let peer = &ConnectionPeer::default();
         let product = SigningProduct::Oss;
@@ -136,7 +147,7 @@ impl TestRequest {
             verified_tokens,
             jwt_keys,
             now,
-            clock_now: now,
+            clock_now,
         })
     }
 
