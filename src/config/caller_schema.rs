@@ -226,7 +226,7 @@ pub(super) const HAND_OUT: SectionSchema = SectionSchema {
     groups: &[&[
         SettingSpec::list(
             "master",
-            "one or two masters, by reference, with at least 32 random characters: the first makes keys, and both verify them",
+            "one or two masters, by reference, with at least 32 random bytes: the first makes keys, and both verify them",
         ),
         SettingSpec::duration("lifetime", "1h", "the lifetime of keys, from `1m` to `12h`"),
         SettingSpec::optional_text(
