@@ -94,7 +94,11 @@ impl<'a> ConnectedClient<'a> {
     }
 
     fn identify(&self, request: &TestRequest) -> Result<String, IdentityError> {
-        request.identify_in(IdentityContext {
+        self.in_context(|context| request.identify_in(context))
+    }
+
+    fn in_context<T>(&self, identify: impl FnOnce(IdentityContext<'_>) -> T) -> T {
+        identify(IdentityContext {
             directory: &directory(self.has_open),
             kinds: self.kinds,
             peer: self.peer,
@@ -175,6 +179,17 @@ fn a_certificate_that_is_not_for_clients_identifies_nobody() {
     assert_eq!(client.outcome(&get()), "CertificateUsage");
     let open = ConnectedClient { kinds, has_open: true, ..ConnectedClient::new(&peer) };
     assert_eq!(open.outcome(&get()), "everyone");
+}
+
+#[test]
+fn an_identity_ends_with_the_certificate_of_its_connection() {
+    let peer = with_certificate(certificate(&["backup.example"], &[], None));
+    let client = ConnectedClient::new(&peer);
+    let bearer = get().header("authorization", &format!("Bearer {TOKEN}"));
+    for request in [get(), bearer, get().signed(SignedForm::V4Header)] {
+        let identity = client.in_context(|context| request.identity_in(context)).expect("an identity");
+        assert_eq!(identity.expires(), Some(NOW), "{identity:?}");
+    }
 }
 
 #[test]

@@ -174,6 +174,13 @@ impl TestRequest {
     }
 
     pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {
+        Ok(match self.identity_in(context)? {
+            CallerIdentity::Open => "-".to_owned(),
+            CallerIdentity::Known { caller, .. } => caller.name.to_string(),
+        })
+    }
+
+    pub(super) fn identity_in(&self, context: IdentityContext<'_>) -> Result<CallerIdentity, IdentityError> {
         let mut sent = self.clone();
         let operation = Operation::classify(
             &sent.method,
@@ -190,10 +197,7 @@ impl TestRequest {
             query: &mut sent.query,
             headers: &mut sent.headers,
         };
-        match identify(request, context)? {
-            CallerIdentity::Open => Ok("-".to_owned()),
-            CallerIdentity::Known { caller, .. } => Ok(caller.name.to_string()),
-        }
+        identify(request, context)
     }
 
     /// Returns the value of a header.

@@ -205,6 +205,7 @@ fn keys_are_served_to_callers_only_and_no_key_obtains_another() {
         // Only the clients of AWS send a token without its scheme.
         ("/credentials", TOKEN_A, 400, "malformed-signature"),
         ("/aws", "wrong", 401, "no-identity"),
+        ("/aws", &format!("{TOKEN_A}\r\nAuthorization: Bearer wrong"), 400, "malformed-signature"),
         ("/latest/meta-data/ram/security-credentials/", "", 401, "no-identity"),
         ("/latest/meta-data/ram/security-credentials/team-b", &bearer(TOKEN_A), 404, "unknown-path"),
     ] {
