@@ -133,22 +133,7 @@ impl TestRequest {
         now: Timestamp,
         clock_now: Timestamp,
     ) -> Result<String, IdentityError> {
-        let kinds = IdentityKinds { key: true, token: true, ..IdentityKinds::default() };
-        let peer = &ConnectionPeer::default();
-        let product = SigningProduct::Oss;
-        let verified_tokens = &VerifiedTokens::default();
-        let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
-        self.identify_in(IdentityContext {
-            directory,
-            kinds,
-            peer,
-            product,
-            keys,
-            verified_tokens,
-            jwt_keys,
-            now,
-            clock_now,
-        })
+        self.identify_changed(directory, keys, |context| IdentityContext { now, clock_now, ..context })
     }
 
     pub(super) fn identify_of_kinds(
@@ -157,20 +142,27 @@ impl TestRequest {
         directory: &CallerDirectory,
         keys: &DerivedKeys,
     ) -> Result<String, IdentityError> {
-        let (product, peer) = (SigningProduct::Oss, &ConnectionPeer::default());
-        let verified_tokens = &VerifiedTokens::default();
-        let jwt_keys = &HashMap::<Box<str>, Arc<JwtKeySet>>::new();
-        self.identify_in(IdentityContext {
+        self.identify_changed(directory, keys, |context| IdentityContext { kinds, ..context })
+    }
+
+    /// Identifies the client at a listener for keys and tokens, after a change of the context.
+    fn identify_changed(
+        &self,
+        directory: &CallerDirectory,
+        keys: &DerivedKeys,
+        change: impl FnOnce(IdentityContext<'_>) -> IdentityContext<'_>,
+    ) -> Result<String, IdentityError> {
+        self.identify_in(change(IdentityContext {
             directory,
-            kinds,
-            peer,
-            product,
+            kinds: IdentityKinds { key: true, token: true, ..IdentityKinds::default() },
+            peer: &ConnectionPeer::default(),
+            product: SigningProduct::Oss,
             keys,
-            verified_tokens,
-            jwt_keys,
+            verified_tokens: &VerifiedTokens::default(),
+            jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
             now: NOW,
             clock_now: NOW,
-        })
+        }))
     }
 
     pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {

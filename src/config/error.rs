@@ -65,6 +65,10 @@ pub(super) enum ConfigErrorKind {
     )]
     Open(std::net::SocketAddr),
     #[error(
+        "a load balancer passes on clients of other machines to {0}: each can use the credentials; set unsafe_open = true (--unsafe-open) if the network restricts access, or add callers"
+    )]
+    OpenToProxies(std::net::SocketAddr),
+    #[error(
         "{0} is not a loopback address: any client that can connect could use the admin API; set token = \"file:PATH\" in [admin], or use 127.0.0.1, [::1] or \"off\""
     )]
     OpenAdmin(std::net::SocketAddr),
@@ -449,6 +453,10 @@ pub(super) enum ConfigWarning {
         "{0} is not a loopback address: any client that can connect can use the credentials (unsafe_open)"
     )]
     Open(std::net::SocketAddr),
+    #[error(
+        "a load balancer passes on clients of other machines to {0}: each can use the credentials (unsafe_open)"
+    )]
+    OpenToProxies(std::net::SocketAddr),
     #[error(
         "the secret is stored in the configuration file itself; use file:PATH, env:NAME or credential:NAME"
     )]

@@ -130,10 +130,11 @@ fn address(
         && !is_local(section, address)
         && clients.includes_unidentified()
     {
-        if unsafe_open {
-            report.warn(&given.at, &ConfigWarning::Open(address));
-        } else {
-            report.error(&given.at, ConfigErrorKind::Open(address));
+        match (unsafe_open, is_loopback(address)) {
+            (true, true) => report.warn(&given.at, &ConfigWarning::OpenToProxies(address)),
+            (true, false) => report.warn(&given.at, &ConfigWarning::Open(address)),
+            (false, true) => report.error(&given.at, ConfigErrorKind::OpenToProxies(address)),
+            (false, false) => report.error(&given.at, ConfigErrorKind::Open(address)),
         }
     }
     Some(given)

@@ -99,7 +99,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         SettingSpec::boolean(
             "unsafe_open",
             false,
-            "allow a non-loopback address: any client that can connect can use the credentials. Not needed if there are callers and none is open",
+            "allow a non-loopback address, or `proxy_protocol`: any client that can connect can use the credentials. Not needed if there are callers and none is open",
         )
         .with_flag(FlagSetting::UnsafeOpen),
         SettingSpec::list(

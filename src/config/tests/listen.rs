@@ -189,7 +189,7 @@ fn a_listener_trusts_only_the_load_balancers_that_it_names() {
     let listen = |lines: &str| format!("{UPSTREAM}[[listen]]\n{lines}\n");
     let on = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]";
     // The load balancer passes on clients of other machines, whatever the address.
-    refused(&listen(on), "proxy.toml:3: listen.address", "unsafe_open");
+    refused(&listen(on), "proxy.toml:3: listen.address", "a load balancer passes on clients");
     let on = &format!("{on}\nunsafe_open = true");
     assert!(loaded(&listen(on)).listen[0].trusted_proxies.is_some());
     assert!(loaded(&listen("proxy_protocol = false")).listen[0].trusted_proxies.is_none());

@@ -72,10 +72,10 @@ func upload(known *credentials.Credential, config *credentials.Config) (string, 
 				WithEndpoint(endpoint).WithUsePathStyle(true).WithSignatureVersion(version).WithRetryMaxAttempts(1))
 			bucket, key := oss.Ptr("my-bucket"), oss.Ptr(fmt.Sprintf("go/%v", version))
 			put := oss.PutObjectRequest{Bucket: bucket, Key: key, Body: bytes.NewReader([]byte("bytes"))}
-			if _, err := client.PutObject(context.TODO(), &put); err != nil {
+			if _, err := client.PutObject(context.Background(), &put); err != nil {
 				return "", err
 			}
-			got, err := client.GetObject(context.TODO(), &oss.GetObjectRequest{Bucket: bucket, Key: key})
+			got, err := client.GetObject(context.Background(), &oss.GetObjectRequest{Bucket: bucket, Key: key})
 			if err != nil {
 				return "", err
 			}
