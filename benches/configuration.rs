@@ -118,6 +118,8 @@ fn reload(texts: [String; 2], mut observe: impl FnMut()) -> Duration {
             let begun = Instant::now();
             reloads.reload().await.expect("the configuration is valid");
             least = least.min(begun.elapsed());
+            // The workers release the previous configuration after the reload.
+            tokio::time::sleep(PAUSE).await;
             observe();
         }
         drain.leave();
@@ -212,6 +214,8 @@ fn text(routes: usize, sources: usize, name: &str) -> String {
 }
 
 const ROUNDS: usize = 5;
+/// The time after a reload before the memory is measured.
+const PAUSE: Duration = Duration::from_millis(200);
 /// The argument of the process that measures memory.
 const MEMORY: &str = "memory";
 /// The number of callers whose memory is subtracted.

@@ -126,12 +126,13 @@ impl App {
     pub async fn run(self, drain: DrainSignal) -> io::Result<DrainOutcome> {
         let Self { builder, mut built, watch, reloads: (reloads, mut wishes), load, log } = self;
         let pool_stats = SharedPoolStats::default();
-        let mut listeners = std::mem::take(&mut built.listeners);
+        let listeners = std::mem::take(&mut built.listeners);
         let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
         let own = own.chain(built.admin.iter().flat_map(|admin| &admin.bound).map(|b| b.address.clone()));
         let own: Vec<ListenAddress> = own.collect();
-        let server_config = server_config(&built, &builder.env, &own, &pool_stats);
-        let server = Server::start(std::mem::take(&mut listeners), &server_config, drain.clone())?;
+        // The plan holds the state of this configuration, so it ends with the statement.
+        let server =
+            Server::start(listeners, &server_config(&built, &builder.env, &own, &pool_stats), drain.clone())?;
         let console = Arc::new(AdminConsole {
             view: ArcSwap::from_pointee(ConsoleView::new(&built)),
             env: Arc::clone(&builder.env),

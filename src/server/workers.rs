@@ -83,12 +83,12 @@ impl WorkerPool {
             let load = Arc::new(AtomicUsize::new(0));
             let thread = WorkerThread {
                 inbox,
-                make_core: Arc::clone(&config.make_core),
                 drain: drain.clone(),
                 settings: config.settings,
                 load: Arc::clone(&load),
                 ended: ended.clone(),
             };
+            let make_core = Arc::clone(&config.make_core);
             let name = format!("core-{index}");
             let (sender, gone) = oneshot::channel();
             let (begun, begins) = std::sync::mpsc::channel();
@@ -98,7 +98,7 @@ impl WorkerPool {
                 // The thread that starts the workers waits for this.
                 let _ = match runtime {
                     Ok(runtime) => begun.send(Ok(())).map(|()| {
-                        runtime.block_on(thread.run());
+                        runtime.block_on(thread.run(make_core));
                         // Do not wait for blocking tasks: a DNS lookup without an answer must not
                         // delay the shutdown.
                         runtime.shutdown_background();
@@ -193,7 +193,6 @@ impl WorkerPool {
 /// One worker, before its thread runs.
 struct WorkerThread {
     inbox: mpsc::UnboundedReceiver<WorkerMessage>,
-    make_core: MakeCore,
     drain: DrainSignal,
     settings: ServerSettings,
     load: Arc<AtomicUsize>,
@@ -201,9 +200,11 @@ struct WorkerThread {
 }
 
 impl WorkerThread {
-    async fn run(mut self) {
+    async fn run(mut self, make_core: MakeCore) {
         // The listeners arrive in a message before the first connection.
-        let setup = WorkerConfig::new((self.make_core)(None), self.settings, &[]);
+        let setup = WorkerConfig::new(make_core(None), self.settings, &[]);
+        // It holds the state of the first configuration, which later ones replace.
+        drop(make_core);
         let current = Rc::new(WorkerState::new(setup));
         spawn_local(sweep(Rc::clone(&current)));
         while let Some(message) = self.inbox.recv().await {

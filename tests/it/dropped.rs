@@ -128,6 +128,27 @@ fn whoever_asks_for_a_reload_can_leave_at_any_time() {
     });
 }
 
+#[test]
+fn a_reload_releases_the_state_of_the_first_configuration() {
+    let (oss, listen) = (oss(), free());
+    play(async {
+        let again = move || Ok(config(listen, oss.address));
+        let app = assembled(listen, oss.address).await.reloading(Arc::new(again));
+        let (reloads, drain, first) = (app.reloads(), DrainSignal::new(), Arc::downgrade(&app.state()));
+        let serving = spawn_local(app.run(drain.clone()));
+        reloads.reload().await.expect("it is the same");
+        // The workers release it when they apply the next one.
+        let released = async {
+            while first.upgrade().is_some() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), released).await.expect("nothing holds it");
+        drain.leave();
+        serving.await.expect("no panic").expect("it served");
+    });
+}
+
 /// Starts a server on this port with one listener and two workers.
 async fn server(listen: SocketAddr, drain: DrainSignal) -> Server {
     let listen = ListenSettings::plain(ListenAddress::Tcp(listen));
