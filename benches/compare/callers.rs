@@ -14,11 +14,15 @@ use oss_signing_proxy::oss::{Bucket, Region};
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::time::Clock as _;
 
-/// Returns the sections of so many callers, each with one key.
-pub(crate) fn sections(callers: usize) -> String {
+/// Returns the sections of so many callers, each with one key. The secrets of the second half of
+/// them depend on `generation`; those of generation 0 are the ones that sign.
+pub(crate) fn sections(callers: usize, generation: usize) -> String {
     let mut text = String::new();
     for caller in 0..callers {
-        let (id, secret) = (key_id(caller), secret(caller));
+        let (id, mut secret) = (key_id(caller), secret(caller));
+        if generation > 0 && caller >= callers / 2 {
+            let _ = write!(secret, "-{generation}");
+        }
         let _ = write!(
             text,
             "[[caller]]\nname = \"caller-{caller}\"\nallow = \"everything\"\n\

@@ -13,6 +13,7 @@ mod floor;
 mod load;
 mod origin;
 mod process;
+mod reload;
 mod scenario;
 mod subject;
 mod table;
@@ -34,11 +35,13 @@ struct Options {
     proxy: PathBuf,
     /// Another build of the program, measured in the same rounds.
     base: Option<PathBuf>,
+    /// Measures only reloads, without the other subjects.
+    reload: bool,
 }
 
 fn options() -> Result<Options, String> {
     let proxy = PathBuf::from(env!("CARGO_BIN_EXE_oss-signing-proxy"));
-    let mut options = Options { rounds: 5, seconds: 3.0, only: Vec::new(), proxy, base: None };
+    let mut options = Options { rounds: 5, seconds: 3.0, only: Vec::new(), proxy, base: None, reload: false };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok());
@@ -48,11 +51,12 @@ fn options() -> Result<Options, String> {
             "--seconds" => options.seconds = number().ok_or("--seconds S")?,
             "--proxy" => options.proxy = arguments.next().ok_or("--proxy PATH")?.into(),
             "--base" => options.base = Some(arguments.next().ok_or("--base PATH")?.into()),
+            "--reload" => options.reload = true,
             "--only" => options.only.push(arguments.next().ok_or("--only WORD")?),
             _ => {
                 let names: Vec<_> = Scenario::all().iter().map(|one| one.name.clone()).collect();
                 return Err(format!(
-                    "options: --quick, --rounds N (5), --seconds S (3), --only WORD (repeatable), --proxy PATH (the program, if not the one just built), --base PATH (another build of it, for the ratio)\nscenarios: {}",
+                    "options: --quick, --rounds N (5), --seconds S (3), --only WORD (repeatable), --proxy PATH (the program, if not the one just built), --base PATH (another build of it, for the ratio), --reload (only reloads of many callers under load)\nscenarios: {}",
                     names.join(", ")
                 ));
             }
@@ -74,12 +78,16 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    process::allow_many_files();
+    let folder = tempfile::tempdir().expect("a directory");
+    if options.reload {
+        reload::run(&options.proxy, folder.path());
+        return ExitCode::SUCCESS;
+    }
     if let Some(missing) = ["nginx", "haproxy"].iter().find(|name| !process::exists(name)) {
         println!("{missing} is not installed; it is the Debian package of this name");
         return ExitCode::FAILURE;
     }
-    process::allow_many_files();
-    let folder = tempfile::tempdir().expect("a directory");
     run(&options, folder.path());
     ExitCode::SUCCESS
 }

@@ -20,6 +20,8 @@ pub(crate) struct Subject {
     pub(crate) plain: SocketAddr,
     /// The address that serves the TLS origin.
     pub(crate) tls: SocketAddr,
+    /// The address of the admin listener, if it has one.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) ready_ms: f64,
     /// The number of configured callers; 0 if any client is served.
     pub(crate) callers: usize,
@@ -71,7 +73,7 @@ const PROXY: &str = r#"
 address = "{plain}"
 {identify}
 [admin]
-address = "off"
+address = "{admin}"
 [upstream]
 region = "cn-hangzhou"
 endpoint = "http://{plain_origin}"
@@ -119,8 +121,10 @@ impl Subject {
         }
     }
 
-    fn start(name: &'static str, folder: &Path, origin: &Origin, proxy: &Path) -> Self {
+    /// Starts a subject and waits until it is ready.
+    pub(crate) fn start(name: &'static str, folder: &Path, origin: &Origin, proxy: &Path) -> Self {
         let (plain, tls) = (free(), free());
+        let admin = (name == "reloading").then(free);
         let template = match name {
             "nginx" => NGINX,
             "haproxy" => HAPROXY,
@@ -129,7 +133,7 @@ impl Subject {
         };
         let callers = match name {
             "verifying" => 1,
-            "verifying-10k" => 10_000,
+            "verifying-10k" | "reloading" => 10_000,
             _ => 0,
         };
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -142,9 +146,10 @@ impl Subject {
             ("tls_origin", origin.tls.to_string()),
             ("plain", plain.to_string()),
             ("tls", tls.to_string()),
+            ("admin", admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string())),
             ("access", (name == "logging").to_string()),
             ("identify", if callers > 0 { "identify = [\"key\"]" } else { "" }.to_owned()),
-            ("callers", callers::sections(callers)),
+            ("callers", callers::sections(callers, 0)),
         ] {
             text = text.replace(&format!("{{{key}}}"), &value);
         }
@@ -181,7 +186,7 @@ impl Subject {
             std::thread::sleep(Duration::from_micros(500));
         }
         let ready_ms = begun.elapsed().as_secs_f64() * 1e3;
-        Self { name, process, plain, tls, ready_ms, callers }
+        Self { name, process, plain, tls, admin, ready_ms, callers }
     }
 }
 
