@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::identity_error::{IdentityError, MalformedSignature};
 use crate::oss::Query;
-use crate::sign::{SignableRequest, v4};
+use crate::sign::{SECURITY_TOKEN, SignableRequest, v4};
 use crate::time::Timestamp;
 
 /// A claim that a request is signed with an access key.
@@ -78,8 +78,9 @@ impl<'a> PresentedToken<'a> {
     /// token belongs to one access key id, and no other fits.
     pub(super) fn find(request: &SignableRequest<'a>) -> Self {
         let mut found = Self::Absent;
-        for name in ["x-oss-security-token", "security-token"] {
-            let header = request.headers.get(name).map(|value| value.to_str().ok());
+        for name in [SECURITY_TOKEN, SECURITY_TOKEN_OF_URLS] {
+            let header = request.headers.get(&name).map(|value| value.to_str().ok());
+            let name = name.as_str();
             let parameter = request.query.get(name).map(|_| text_parameter(request.query, name));
             for text in [header, parameter].into_iter().flatten() {
                 // guard: one-token
@@ -138,10 +139,7 @@ pub(super) fn is_key_id(id: &str) -> bool {
 }
 
 /// Returns the date in a header as text.
-pub(super) fn date_header<'a>(
-    headers: &'a HeaderMap,
-    name: &str,
-) -> Result<Option<&'a str>, MalformedSignature> {
+pub(super) fn date_header(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, MalformedSignature> {
     match headers.get(name) {
         None => Ok(None),
         Some(value) => {
@@ -172,5 +170,7 @@ pub(super) const NO_DATE: MalformedSignature =
 pub(super) const BAD_DATE: MalformedSignature =
     MalformedSignature::denied("OSS authentication requires a valid Date.").with_ec("0002-00000502");
 
+/// The name under which V1 URLs carry the security token.
+const SECURITY_TOKEN_OF_URLS: HeaderName = HeaderName::from_static("security-token");
 /// The maximum difference between the time of a request and that of the proxy, in seconds.
 const SKEW_S_MAX: i64 = 15 * 60;

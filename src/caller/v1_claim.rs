@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header::DATE;
 
 use super::identity_error::{IdentityError, MalformedSignature};
 use super::signature_claim::{
@@ -10,7 +11,7 @@ use super::signature_claim::{
     SignatureClaim, SignatureValidity, date_header, is_key_id, text_parameter,
 };
 use crate::oss::{Query, QueryParameter};
-use crate::sign::{SignableRequest, v1};
+use crate::sign::{SignableRequest, v1, v4};
 use crate::time::Timestamp;
 
 /// Reads `ID:SIGNATURE`, which follows `OSS ` in the header.
@@ -23,10 +24,10 @@ pub(super) fn in_header<'a>(
         return Err(BAD_KEY_ID.into());
     }
     let signature = signature(provided).ok_or(BAD_AUTHORIZATION)?;
-    let (date, at) = match date_header(request.headers, "x-oss-date")? {
+    let (date, at) = match date_header(request.headers, v4::DATE)? {
         Some(text) => (text, Timestamp::parse_http_date(text).or_else(|| Timestamp::parse_iso_basic(text))),
         None => {
-            let text = date_header(request.headers, "date")?.ok_or(NO_DATE)?;
+            let text = date_header(request.headers, DATE)?.ok_or(NO_DATE)?;
             (text, Timestamp::parse_http_date(text))
         }
     };

@@ -1,6 +1,8 @@
 //! Signature V4 of a client, in the header and in the URL. Follows "Include a V4 signature in the
 //! header" and "Include a V4 signature in the URL" (OSS API reference).
 
+use http::header::DATE;
+
 use super::identity_error::{IdentityError, MalformedSignature};
 use super::signature_claim::{
     BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, ClaimedV4, NO_DATE, PresentedToken,
@@ -24,23 +26,27 @@ pub(super) fn in_header<'a>(
     if hash.is_none_or(|hash| hash.as_bytes() != v4::UNSIGNED_PAYLOAD.as_bytes()) {
         return Err(BAD_HASH.into());
     }
-    let (date, at) = match date_header(request.headers, "x-oss-date")? {
+    let (date, at) = match date_header(request.headers, v4::DATE)? {
         Some(text) => (text, Timestamp::parse_iso_basic(text)),
         None => {
-            let text = date_header(request.headers, "date")?.ok_or(NO_DATE)?;
+            let text = date_header(request.headers, DATE)?.ok_or(NO_DATE)?;
             (text, Timestamp::parse_iso_basic(text).or_else(|| Timestamp::parse_http_date(text)))
         }
     };
     let at = at.ok_or(BAD_DATE)?;
-    let ClaimedCredential { id, scope, is_of_day } = ClaimedCredential::parse(credential, at, product)?;
+    let credential = ClaimedCredential::parse(credential, at, product)?;
     let forms = CanonicalForms::new(request, additional)?;
     Ok(SignatureClaim {
-        id,
+        id: credential.id,
         provided,
         is_url: false,
         token: PresentedToken::find(request),
-        validity: if is_of_day { SignatureValidity::Around(at) } else { SignatureValidity::OtherDay },
-        signed: ClaimedText::V4(forms.claim(signature, scope, date, at)),
+        validity: if credential.is_of_day {
+            SignatureValidity::Around(at)
+        } else {
+            SignatureValidity::OtherDay
+        },
+        signed: ClaimedText::V4(forms.claim(signature, &credential, date, at)),
     })
 }
 
@@ -59,22 +65,25 @@ pub(super) fn in_url<'a>(
     let begins = Timestamp::parse_iso_basic(date).ok_or(BAD_DATE)?;
     let provided = parameter(v4::SIGNATURE).ok_or(NO_SIGNATURE)?;
     let signature = signature(provided).ok_or(BAD_SIGNATURE)?;
-    let ClaimedCredential { id, scope, is_of_day } = ClaimedCredential::parse(credential, begins, product)?;
+    let credential = ClaimedCredential::parse(credential, begins, product)?;
     let additional = match request.query.get("x-oss-additional-headers") {
         None => None,
         Some(_) => Some(parameter("x-oss-additional-headers").ok_or(NO_ADDITIONAL)?),
     };
     let forms = CanonicalForms::new(request, additional)?;
     let ends = Timestamp::from_unix_s(begins.unix_s().saturating_add_unsigned(lifetime_s));
-    let validity =
-        if is_of_day { SignatureValidity::Between(begins, ends) } else { SignatureValidity::OtherDay };
+    let validity = if credential.is_of_day {
+        SignatureValidity::Between(begins, ends)
+    } else {
+        SignatureValidity::OtherDay
+    };
     Ok(SignatureClaim {
-        id,
+        id: credential.id,
         provided,
         is_url: true,
         token: PresentedToken::find(request),
         validity,
-        signed: ClaimedText::V4(forms.claim(signature, scope, date, begins)),
+        signed: ClaimedText::V4(forms.claim(signature, &credential, date, begins)),
     })
 }
 
@@ -114,6 +123,8 @@ impl<'a> AuthorizationFields<'a> {
 struct ClaimedCredential<'a> {
     id: &'a str,
     scope: CredentialScope<'a>,
+    /// The scope as the client wrote it.
+    scope_text: &'a str,
     /// `true` if the day of the scope is that of the request.
     is_of_day: bool,
 }
@@ -125,6 +136,7 @@ impl<'a> ClaimedCredential<'a> {
         let mut parts = text.split('/');
         let mut next = || parts.next().ok_or(BAD_SCOPE);
         let id = next()?;
+        let scope_text = text.get(id.len() + 1..).ok_or(BAD_SCOPE)?;
         let day_text = next()?;
         let region = next()?;
         let claimed_product = next()?;
@@ -142,7 +154,7 @@ impl<'a> ClaimedCredential<'a> {
         let mut products = [SigningProduct::Oss, product].into_iter();
         let product = products.find(|known| known.as_str() == claimed_product).ok_or(BAD_PRODUCT)?;
         let is_of_day = day_text == day.as_str();
-        Ok(Self { id, scope: CredentialScope { day, region, product }, is_of_day })
+        Ok(Self { id, scope: CredentialScope { day, region, product }, scope_text, is_of_day })
     }
 }
 
@@ -194,18 +206,18 @@ impl CanonicalForms {
     fn claim<'a>(
         self,
         signature: [u8; 32],
-        scope: CredentialScope<'a>,
+        credential: &ClaimedCredential<'a>,
         date: &str,
         at: Timestamp,
     ) -> ClaimedV4<'a> {
-        let scope_text = scope.to_text();
-        let string = |canonical: &[u8], date: &str| v4::string_to_sign(canonical, date, &scope_text);
+        let &ClaimedCredential { scope, scope_text, .. } = credential;
+        let string = |canonical: &[u8], date: &str| v4::string_to_sign(canonical, date, scope_text);
         let string_to_sign = string(&self.declared, date);
-        let iso = at.iso_basic();
+        let is_iso = Timestamp::parse_iso_basic(date).is_some();
         let alternative = match self.normal {
             Some(normal) => Some(string(&normal, date)),
             // Some SDKs sign the text of `Date`, others its ISO form.
-            None if date != iso => Some(string(&self.declared, &iso)),
+            None if !is_iso => Some(string(&self.declared, &at.iso_basic())),
             None => None,
         };
         ClaimedV4 { signature, scope, canonical_request: self.declared, string_to_sign, alternative }

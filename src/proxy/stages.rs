@@ -231,12 +231,11 @@ impl AdmittedRequest {
         let cached_endpoint = core.endpoint_cache().get(object, &state.routing_table, upstream.trust)?;
         trace.record_route(object.upstream, &cached_endpoint.endpoint);
         prepare_headers(&mut located.headers);
-        let proven = caller.proven().cloned();
-        let caller = caller.caller().map(|caller| &**caller);
         if upstream.tell_upstream {
-            let proven = proven.as_ref().map(|caller| &*caller.name);
+            let proven = caller.proven().map(|caller| &*caller.name);
             caller::name_in_user_agent(&mut located.headers, proven);
         }
+        let caller = caller.caller().map(|caller| &**caller);
         Ok(match (decision, upstream.source_for(caller)) {
             (AdmittedDecision::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
