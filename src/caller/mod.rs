@@ -207,7 +207,8 @@ impl ClientRequest<'_> {
                 proof: IdentityProof::Open,
                 expires: None,
             }),
-            None if kinds.accepts_bearer() => Err(IdentityError::NoToken),
+            None if kinds.accepts_bearer() && kinds.key => Err(IdentityError::NoToken),
+            None if kinds.accepts_bearer() => Err(IdentityError::NoTokenAlone),
             None if kinds.accepts_any() && !kinds.key => Err(ambient_identity::missing(context)),
             None => Err(IdentityError::Missing),
         }
