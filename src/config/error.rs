@@ -469,6 +469,8 @@ pub(super) enum ConfigWarning {
     Exposed(String),
     #[error("the caller may do nothing without this key; set it to \"read\" or \"everything\"")]
     Rightless,
+    #[error("no listener accepts an identity of {0}; add its kind to identify of a listener")]
+    UnreachableCallers(String),
     #[error("no caller has a name that matches; correct the pattern, or add the caller to its file")]
     UnknownCaller,
     #[error("entry {0} is neither the name of a caller nor the id of a key; correct it or remove it")]

@@ -343,6 +343,20 @@ fn the_removal_of_the_last_caller_opens_a_listener_only_where_it_could_start_ope
 }
 
 #[test]
+fn a_caller_whose_identities_no_listener_accepts_is_reported() {
+    let token = caller("b", &format!("token = \"{SECRET}\""));
+    let callers = format!("{}{token}", caller_with("a", "a-1"));
+    let listen = |identify: &str| {
+        let text = format!("{UPSTREAM}[[listen]]\nidentify = [{identify}]\n{callers}");
+        let warnings = accepted(&text).warnings;
+        warnings.into_iter().filter(|warning| warning.contains("no listener accepts")).collect::<Vec<_>>()
+    };
+    let warnings = listen("\"key\"");
+    assert!(warnings.len() == 1 && warnings[0].contains("identity of b;"), "{warnings:?}");
+    assert!(listen("\"key\", \"token\"").is_empty());
+}
+
+#[test]
 fn a_change_of_callers_is_reported_by_name_and_without_their_secrets() {
     let configured = |callers: &str| accepted(&with(callers)).callers.expect("callers");
     let key = |secret: &str| caller("a", &format!("key = [{{ id = \"a-1\", secret = \"{secret}\" }}]"));
