@@ -318,7 +318,9 @@ pub(super) enum ConfigErrorKind {
     CloudBoxEndpoint(String),
     #[error("invalid destination {0:?}; write HOST:PORT, such as 127.0.0.1:9000")]
     Destination(String),
-    #[error("points to {0}, a listener of this proxy; set the address of OSS or of a tunnel to it")]
+    #[error(
+        "points to {0}, a listener of this proxy; set the address of OSS or of a tunnel to it, or listen elsewhere (--listen)"
+    )]
     Loop(String),
     #[error("cannot read {0:?}: {1}; set the path of a readable PEM file with certificates")]
     CaFile(String, String),
