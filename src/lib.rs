@@ -158,7 +158,7 @@ pub mod internals {
                 keys: &DerivedKeys::default(),
                 verified_tokens: &VerifiedTokens::default(),
                 jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
-                now,
+                signature_clock: &now,
                 clock_now: now,
             };
             let identity = identify(request, context).ok()?;

@@ -116,7 +116,7 @@ impl RoutingTable {
 
     /// Returns the first route that matches the host, the bucket and the name of the caller. Without
     /// a bucket or a caller, routes with a pattern for it are skipped.
-    pub(super) fn select(
+    pub(crate) fn select(
         &self,
         host: &Host,
         bucket: Option<&Bucket>,

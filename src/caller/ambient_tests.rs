@@ -106,7 +106,7 @@ impl<'a> ConnectedClient<'a> {
             keys: &self.keys,
             verified_tokens: &VerifiedTokens::default(),
             jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
-            now: NOW,
+            signature_clock: &NOW,
             clock_now: self.now,
         })
     }

@@ -5,6 +5,7 @@ use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::jwt_key_set::JwtKeySource;
 use super::settings::IdentityKinds;
+use super::signature_clock::SignatureClock;
 use super::verified_tokens::VerifiedTokens;
 use crate::oss::SigningProduct;
 use crate::time::Timestamp;
@@ -27,7 +28,7 @@ pub(crate) struct IdentityContext<'a> {
     /// The keys of issuers whose keys are fetched.
     pub(crate) jwt_keys: &'a dyn JwtKeySource,
     /// The current time, corrected by OSS, for the times that clients sign.
-    pub(crate) now: Timestamp,
+    pub(crate) signature_clock: &'a dyn SignatureClock,
     /// The current time of the clock of the proxy, for the lifetimes of tokens, handed-out keys and
     /// certificates. No upstream can move it.
     pub(crate) clock_now: Timestamp,

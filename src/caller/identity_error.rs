@@ -10,11 +10,14 @@ pub(crate) enum IdentityError {
     /// The request has no identity, and no caller is open.
     #[error("the request is not signed; sign it with an access key of this proxy")]
     Missing,
-    /// The request has no identity, no caller is open, and the listener accepts bearer tokens.
+    /// The request has no identity, no caller is open, and the listener accepts tokens and signatures.
     #[error(
         "the request has no identity; send the token of a caller as bearer token or as password, or sign with an access key of this proxy"
     )]
     NoToken,
+    /// As [`Self::NoToken`], on a listener that accepts no signatures.
+    #[error("the request has no identity; send the token of a caller as bearer token or as password")]
+    NoTokenAlone,
     /// The bearer token is of no caller.
     #[error("the token is of no caller; check it, or ask for a new one")]
     UnknownToken,
@@ -184,7 +187,7 @@ impl IdentityError {
     #[must_use]
     pub(crate) fn ec(&self) -> Option<&'static str> {
         match self {
-            Self::Missing | Self::NoToken => Some("0003-00000905"),
+            Self::Missing | Self::NoToken | Self::NoTokenAlone => Some("0003-00000905"),
             Self::UnknownKey { .. } => Some("0002-00000902"),
             Self::TokenTooOld => Some("0002-00000006"),
             Self::TokenExpired { .. } => Some("0002-00000007"),
@@ -233,6 +236,7 @@ impl IdentityError {
             }
             Self::Missing
             | Self::NoToken
+            | Self::NoTokenAlone
             | Self::UnknownToken
             | Self::UnknownPeer
             | Self::CertificateUsage

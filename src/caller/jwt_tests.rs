@@ -86,7 +86,7 @@ fn identify_with(
         verified_tokens,
         jwt_keys,
         // An upstream has moved the time of signatures, which no lifetime depends on.
-        now: Timestamp::from_unix_s(NOW.unix_s() - 40_000),
+        signature_clock: &Timestamp::from_unix_s(NOW.unix_s() - 40_000),
         clock_now: NOW,
     })
 }

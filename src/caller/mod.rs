@@ -29,6 +29,7 @@ mod presented_identity;
 mod real_key_id;
 mod settings;
 mod signature_claim;
+mod signature_clock;
 mod subject_name;
 mod subject_pattern;
 mod user_agent;
@@ -65,6 +66,7 @@ pub(crate) use peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentit
 pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
 pub use settings::CallerAccess;
 pub(crate) use settings::{CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use signature_clock::SignatureClock;
 pub(crate) use subject_name::{InvalidSubject, SubjectAttribute, SubjectName};
 pub(crate) use subject_pattern::{InvalidSubjectPattern, SubjectPattern};
 pub(crate) use user_agent::name_in_user_agent;
@@ -205,7 +207,8 @@ impl ClientRequest<'_> {
                 proof: IdentityProof::Open,
                 expires: None,
             }),
-            None if kinds.accepts_bearer() => Err(IdentityError::NoToken),
+            None if kinds.accepts_bearer() && kinds.key => Err(IdentityError::NoToken),
+            None if kinds.accepts_bearer() => Err(IdentityError::NoTokenAlone),
             None if kinds.accepts_any() && !kinds.key => Err(ambient_identity::missing(context)),
             None => Err(IdentityError::Missing),
         }

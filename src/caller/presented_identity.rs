@@ -122,7 +122,13 @@ impl UrlForm {
                 b"OSSAccessKeyId" | b"Signature" => Self::V1,
                 b"x-oss-signature-version" if value.as_deref() == Some(b"OSS2") => return Err(V2_SIGNATURE),
                 b"x-oss-access-key-id" => return Err(V2_SIGNATURE),
-                b"x-oss-signature-version" | b"x-oss-signature" | b"x-oss-credential" => Self::V4,
+                // An incomplete set is rejected, and not ignored beside another identity.
+                b"x-oss-signature-version"
+                | b"x-oss-signature"
+                | b"x-oss-credential"
+                | b"x-oss-date"
+                | b"x-oss-expires"
+                | b"x-oss-additional-headers" => Self::V4,
                 _ => continue,
             };
             found = match (found, form) {

@@ -48,6 +48,16 @@ impl SignedForm {
     }
 }
 
+/// The time for signatures, and that of the clock of the proxy.
+struct TestTimes {
+    now: Timestamp,
+    clock_now: Timestamp,
+}
+
+/// The kinds of identity of most tests.
+const KEYS_AND_TOKENS: IdentityKinds =
+    IdentityKinds { key: true, token: true, certificate: false, uid: false, jwt: false };
+
 impl TestRequest {
     pub(super) fn new(method: &str, key: &str, query: &str) -> Self {
         Self {
@@ -133,7 +143,7 @@ impl TestRequest {
         now: Timestamp,
         clock_now: Timestamp,
     ) -> Result<String, IdentityError> {
-        self.identify_changed(directory, keys, |context| IdentityContext { now, clock_now, ..context })
+        self.identify_as(directory, keys, KEYS_AND_TOKENS, TestTimes { now, clock_now })
     }
 
     pub(super) fn identify_of_kinds(
@@ -142,27 +152,27 @@ impl TestRequest {
         directory: &CallerDirectory,
         keys: &DerivedKeys,
     ) -> Result<String, IdentityError> {
-        self.identify_changed(directory, keys, |context| IdentityContext { kinds, ..context })
+        self.identify_as(directory, keys, kinds, TestTimes { now: NOW, clock_now: NOW })
     }
 
-    /// Identifies the client at a listener for keys and tokens, after a change of the context.
-    fn identify_changed(
+    fn identify_as(
         &self,
         directory: &CallerDirectory,
         keys: &DerivedKeys,
-        change: impl FnOnce(IdentityContext<'_>) -> IdentityContext<'_>,
+        kinds: IdentityKinds,
+        times: TestTimes,
     ) -> Result<String, IdentityError> {
-        self.identify_in(change(IdentityContext {
+        self.identify_in(IdentityContext {
             directory,
-            kinds: IdentityKinds { key: true, token: true, ..IdentityKinds::default() },
+            kinds,
             peer: &ConnectionPeer::default(),
             product: SigningProduct::Oss,
             keys,
             verified_tokens: &VerifiedTokens::default(),
             jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
-            now: NOW,
-            clock_now: NOW,
-        }))
+            signature_clock: &times.now,
+            clock_now: times.clock_now,
+        })
     }
 
     pub(super) fn identify_in(&self, context: IdentityContext<'_>) -> Result<String, IdentityError> {

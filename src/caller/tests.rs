@@ -20,7 +20,7 @@ pub(super) fn error(result: Result<String, IdentityError>) -> &'static str {
     match result {
         Ok(_) => "accepted",
         Err(IdentityError::Missing) => "missing",
-        Err(IdentityError::NoToken) => "no token",
+        Err(IdentityError::NoToken | IdentityError::NoTokenAlone) => "no token",
         Err(IdentityError::UnknownToken) => "unknown token",
         Err(IdentityError::UnknownPeer) => "unknown peer",
         Err(IdentityError::CertificateUsage) => "certificate usage",
@@ -275,6 +275,28 @@ fn the_signature_of_a_v1_url_is_not_valid_in_a_header() {
         .header("authorization", &format!("OSS {KEY_ID}:{}", url.parameter("Signature")))
         .header("date", &url.parameter("Expires"));
     assert_eq!(error(sent.identify()), "denied");
+}
+
+#[test]
+fn a_part_of_a_v4_url_is_not_ignored_beside_another_identity() {
+    for name in ["x-oss-date", "x-oss-expires", "x-oss-additional-headers"] {
+        let part = TestRequest::new("GET", "a", &format!("{name}=60"));
+        assert_eq!(error(part.identify()), "argument", "{name}");
+    }
+}
+
+#[test]
+fn the_error_for_a_request_without_an_identity_names_only_what_the_listener_accepts() {
+    let text = |kinds: IdentityKinds| {
+        let request = TestRequest::new("GET", "a", "");
+        let found = request.identify_of_kinds(kinds, &directory(false), &DerivedKeys::default());
+        found.expect_err("no identity").to_string()
+    };
+    let of = |key: bool, token: bool| text(IdentityKinds { key, token, ..IdentityKinds::default() });
+    let (both, token, key) = (of(true, true), of(false, true), of(true, false));
+    assert!(both.contains("access key") && both.contains("bearer token"), "{both}");
+    assert!(!token.contains("access key") && token.contains("bearer token"), "{token}");
+    assert!(key.contains("access key") && !key.contains("token"), "{key}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::ambient_identity::check_same;
-use super::directory::Caller;
+use super::directory::{Caller, KeyEntry};
 use super::hand_out::is_handed_out;
 use super::identity_context::IdentityContext;
 use super::identity_error::{IdentityError, MalformedSignature, SignatureMismatch};
@@ -72,17 +72,29 @@ fn verify_signature(
     connection: Option<&Arc<Caller>>,
     context: IdentityContext<'_>,
 ) -> Result<Arc<Caller>, IdentityError> {
-    let IdentityContext { directory, keys, now, .. } = context;
-    let entry = directory.key(claim.id);
+    let IdentityContext { directory, keys, signature_clock, .. } = context;
+    let handed_out = is_handed_out(claim.id).then(|| handed_out_key(&claim, context));
+    let entry = match &handed_out {
+        Some(opened) => opened.as_ref().ok(),
+        None => directory.key(claim.id),
+    };
     if let Some(entry) = entry {
         check_same(connection, &entry.caller)?;
     }
+    let now = signature_clock.now_for(entry.map(|entry| &*entry.caller));
     // guard: signature-time
     claim.validity.check(now)?;
-    if is_handed_out(claim.id) {
-        return verify_handed_out(claim, connection, context);
-    }
+    // An invalid id or token costs as many HMACs as a wrong signature.
     let is_signed = keys.verify(&claim.signed, directory, entry);
+    if let Some(opened) = handed_out {
+        let entry = opened?;
+        // guard: handed-out-signature-matches
+        if !bool::from(is_signed) {
+            return Err(mismatch(claim));
+        }
+        check_lifetime(&claim, &entry.caller, now)?;
+        return Ok(entry.caller);
+    }
     let Some(entry) = entry else { return Err(IdentityError::UnknownKey { id: claim.id.to_owned() }) };
     // A key of a caller has no token.
     // guard: token-of-static-key
@@ -97,31 +109,17 @@ fn verify_signature(
     Ok(Arc::clone(&entry.caller))
 }
 
-/// Verifies a signature with a key that was handed out. An invalid token costs as many HMACs as a
-/// wrong signature.
-fn verify_handed_out(
-    claim: SignatureClaim<'_>,
-    connection: Option<&Arc<Caller>>,
+/// Returns the entry of a key that was handed out, which is in the token beside its signature.
+fn handed_out_key(
+    claim: &SignatureClaim<'_>,
     context: IdentityContext<'_>,
-) -> Result<Arc<Caller>, IdentityError> {
-    let IdentityContext { directory, keys, now, clock_now, .. } = context;
-    let opened = match claim.token {
-        PresentedToken::Text(token) => directory.handed_out(claim.id, token, clock_now),
+) -> Result<KeyEntry, IdentityError> {
+    match claim.token {
+        PresentedToken::Text(token) => context.directory.handed_out(claim.id, token, context.clock_now),
         PresentedToken::Absent | PresentedToken::Invalid => {
             Err(IdentityError::UnexpectedToken { id: claim.id.to_owned() })
         }
-    };
-    if let Ok(entry) = &opened {
-        check_same(connection, &entry.caller)?;
     }
-    let is_signed = keys.verify(&claim.signed, directory, opened.as_ref().ok());
-    let entry = opened?;
-    // guard: handed-out-signature-matches
-    if !bool::from(is_signed) {
-        return Err(mismatch(claim));
-    }
-    check_lifetime(&claim, &entry.caller, now)?;
-    Ok(entry.caller)
 }
 
 /// Checks that a presigned URL is valid for no longer than its caller may sign URLs for.

@@ -318,7 +318,9 @@ pub(super) enum ConfigErrorKind {
     CloudBoxEndpoint(String),
     #[error("invalid destination {0:?}; write HOST:PORT, such as 127.0.0.1:9000")]
     Destination(String),
-    #[error("points to {0}, a listener of this proxy; set the address of OSS or of a tunnel to it")]
+    #[error(
+        "points to {0}, a listener of this proxy; set the address of OSS or of a tunnel to it, or listen elsewhere (--listen)"
+    )]
     Loop(String),
     #[error("cannot read {0:?}: {1}; set the path of a readable PEM file with certificates")]
     CaFile(String, String),
@@ -469,6 +471,8 @@ pub(super) enum ConfigWarning {
     Exposed(String),
     #[error("the caller may do nothing without this key; set it to \"read\" or \"everything\"")]
     Rightless,
+    #[error("no listener accepts an identity of {0}; add its kind to identify of a listener")]
+    UnreachableCallers(String),
     #[error("no caller has a name that matches; correct the pattern, or add the caller to its file")]
     UnknownCaller,
     #[error("entry {0} is neither the name of a caller nor the id of a key; correct it or remove it")]

@@ -73,6 +73,7 @@ pub(super) fn read(
             report.error(&section.at("identify"), ConfigErrorKind::UidBeyondUnix);
         }
         claimed.claim(&address, "a listener", report);
+        let accepts_handed_out = identify.key && hand_out.keys.is_some();
         if let Some(socket) = address.value.socket()
             && !is_local(section, socket)
             && tls.is_none()
@@ -80,7 +81,7 @@ pub(super) fn read(
         {
             if identify.accepts_bearer() {
                 report.error(&address.at, ConfigErrorKind::PlainTokens(socket));
-            } else if content.is_credentials() {
+            } else if content.is_credentials() || accepts_handed_out {
                 report.error(&address.at, ConfigErrorKind::PlainKeys(socket));
             }
         }
@@ -90,6 +91,7 @@ pub(super) fn read(
             unsafe_open,
             unsafe_plain,
             identify,
+            accepts_handed_out,
             content,
             domains,
             policy,

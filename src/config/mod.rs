@@ -41,6 +41,7 @@ mod section;
 mod settings;
 mod size;
 mod source_names;
+mod unreachable_callers;
 mod upstream;
 mod upstream_settings;
 mod upstreams;
@@ -318,6 +319,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let hand_out = hand_out::read(root, &caller_sections, &secrets, report);
     let ListenSections { listen, admin } =
         listen::read(root, caller_sections.clients, &hand_out, &secrets, report);
+    unreachable_callers::warn(root, &caller_sections.callers, &listen, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);

@@ -109,7 +109,7 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
         SettingSpec::boolean(
             "unsafe_plain",
             false,
-            "accept tokens and hand out keys on a non-loopback address without TLS, where others can read them",
+            "accept tokens and handed-out keys, and hand out keys, on a non-loopback address without TLS, where others can read them",
         ),
     ]],
     ..SectionSchema::EMPTY

@@ -83,7 +83,7 @@ pub(crate) async fn explain(
     core: &WorkerCore,
     listener: &AcceptingListener,
     head: Parts,
-    now: &SigningTime,
+    now: &Rc<SigningTime>,
 ) -> DryRunReport {
     let mut explained = DryRunReport::default();
     match outbound(core, listener, head, now, &mut explained).await {
@@ -97,11 +97,11 @@ async fn outbound(
     core: &WorkerCore,
     listener: &AcceptingListener,
     head: Parts,
-    now: &SigningTime,
+    now: &Rc<SigningTime>,
     explained: &mut DryRunReport,
 ) -> Result<OutboundHead, ProxyError> {
     let mut inbound = InboundRequest::from_head(head, Rc::default());
-    let times = SignatureTimes { signed_at: now, valid_at: core.clock().now() };
+    let times = SignatureTimes::Fixed { signed_at: now, valid_at: core.clock().now() };
     let signed = sign(core, listener, &mut inbound, times, explained).await?;
     let mut headers = signed.headers().clone();
     inbound.frame(&mut headers);

@@ -264,7 +264,7 @@ impl ErrorResponseParts {
             | IdentityError::UnknownPeer
             | IdentityError::CertificateUsage
             | IdentityError::WithdrawnCertificate => Self(FORBIDDEN, Code::NoIdentity, "AccessDenied"),
-            IdentityError::NoToken | IdentityError::UnknownToken => {
+            IdentityError::NoToken | IdentityError::NoTokenAlone | IdentityError::UnknownToken => {
                 Self(StatusCode::UNAUTHORIZED, Code::NoIdentity, "AccessDenied")
             }
             IdentityError::Jwt(why) => Self::of_jwt(why),

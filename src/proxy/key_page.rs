@@ -136,7 +136,7 @@ fn identify(
         query: &mut query,
         headers,
     };
-    let context = core.identity_context(listener, SigningProduct::Oss, now);
+    let context = core.identity_context(listener, SigningProduct::Oss, &now);
     caller::identify(request, context)
 }
 

@@ -18,11 +18,13 @@ mod rejected_identity;
 mod request;
 mod response;
 mod response_body;
+mod routed_clock;
 mod signing;
 mod signing_key_cache;
 mod stages;
 mod state;
 mod trace;
+mod upstream_clocks;
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -116,9 +118,7 @@ async fn forward(
     if core.is_full() {
         return Err(ProxyError::Full(core.state().limits.requests));
     }
-    let now = core.signing_time();
-    let times = SignatureTimes { signed_at: &now, valid_at: now.at() };
-    let signed = sign(core, listener, inbound, times, access).await?;
+    let signed = sign(core, listener, inbound, SignatureTimes::Current, access).await?;
     let permit = signed.permit();
     inbound.set_permit(permit.clone());
     let response = signed.send(core, inbound, access).await?;
@@ -134,7 +134,7 @@ async fn sign<'a>(
     trace: &mut impl RequestTrace,
 ) -> Result<SignedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let mut identified = located.identify(core, listener, times.signed_at.at(), trace).await?;
+    let mut identified = located.identify(core, listener, times, trace).await?;
     inbound.isolation = identified.isolation(listener.rules.identify);
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;
@@ -142,11 +142,19 @@ async fn sign<'a>(
     let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     match admitted.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {
-            let credentials = match routed.source().serve(times.valid_at) {
+            let (signed_at, valid_at) = match times {
+                SignatureTimes::Current => {
+                    let now = core.signing_time(routed.upstream());
+                    let valid_at = now.at();
+                    (now, valid_at)
+                }
+                SignatureTimes::Fixed { signed_at, valid_at } => (Rc::clone(signed_at), valid_at),
+            };
+            let credentials = match routed.source().serve(valid_at) {
                 Ok(credentials) => credentials,
                 Err(_) => Box::pin(routed.source().wait(core.clock())).await?,
             };
-            routed.sign(credentials, times.signed_at, core.keys(), trace)
+            routed.sign(credentials, &signed_at, core.keys(), trace)
         }
         RoutedRequest::Unsigned(routed) => routed.pass(),
     }

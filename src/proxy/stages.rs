@@ -15,12 +15,13 @@ use super::headers::prepare_headers;
 use super::page_isolation::PageIsolation;
 use super::request::InboundRequest;
 use super::response::{KeyRejection, UpstreamResponse};
+use super::routed_clock::RoutedClock;
 use super::signing::{AddressedRequest, SigningKeyError};
 use super::signing_key_cache::SigningKeyCache;
-use super::state::{AcceptingListener, ProxyState, WorkerCore};
+use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
-use crate::address::RoutingTable;
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds};
+use crate::address::{LocatedObject, RoutingTable, UpstreamId};
+use crate::caller::{self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, SignatureClock};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
@@ -107,21 +108,21 @@ impl LocatedRequest {
         Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None }))
     }
 
-    /// Identifies the client as of `now`, and removes its signature. If the key of a token is
+    /// Identifies the client at these times, and removes its signature. If the key of a token is
     /// unknown, waits briefly for a fetch of the keys of its issuer.
     pub(super) async fn identify(
         mut self: Box<Self>,
         core: &WorkerCore,
         listener: &AcceptingListener,
-        now: Timestamp,
+        times: SignatureTimes<'_>,
         trace: &mut impl RequestTrace,
     ) -> Result<IdentifiedRequest, ProxyError> {
         let state = core.state();
-        let mut identified = self.caller(core, listener, now);
+        let mut identified = self.caller(core, listener, times);
         if let Err(error @ IdentityError::Jwt(_)) = &identified
             && Box::pin(state.callers.fetch_lacking_keys(error)).await
         {
-            identified = self.caller(core, listener, now);
+            identified = self.caller(core, listener, times);
         }
         let caller = match identified {
             Ok(caller) => caller,
@@ -145,20 +146,25 @@ impl LocatedRequest {
         &mut self,
         core: &WorkerCore,
         listener: &AcceptingListener,
-        now: Timestamp,
+        times: SignatureTimes<'_>,
     ) -> Result<CallerIdentity, IdentityError> {
         let AddressedRequest { method, object } = &mut self.request;
-        let region = core.state().routing_table.get(object.upstream).region.as_ref();
-        let request = ClientRequest {
-            method,
-            operation: object.operation,
-            bucket: object.bucket.as_ref(),
-            key: &object.key,
-            query: &mut object.query,
-            headers: &mut self.headers,
+        let LocatedObject { operation, bucket, key, query, upstream, host, .. } = object;
+        let region = core.state().routing_table.get(*upstream).region.as_ref();
+        let bucket = bucket.as_ref();
+        let routed = RoutedClock { core, host: host.as_ref(), bucket, upstream: *upstream };
+        let fixed;
+        let clock: &dyn SignatureClock = match times {
+            SignatureTimes::Current => &routed,
+            SignatureTimes::Fixed { signed_at, .. } => {
+                fixed = signed_at.at();
+                &fixed
+            }
         };
+        let request =
+            ClientRequest { method, operation: *operation, bucket, key, query, headers: &mut self.headers };
         let product = region.map_or(SigningProduct::Oss, Region::product);
-        caller::identify(request, core.identity_context(listener, product, now))
+        caller::identify(request, core.identity_context(listener, product, clock))
     }
 }
 
@@ -254,6 +260,11 @@ impl AdmittedRequest {
 }
 
 impl<'a> SignableRoute<'a> {
+    /// Returns the upstream.
+    pub(super) fn upstream(&self) -> UpstreamId {
+        self.located.request.object.upstream
+    }
+
     /// Returns the credential source.
     pub(super) fn source(&self) -> &'a CredentialSource {
         self.source
@@ -358,11 +369,8 @@ impl<'a> SignedRequest<'a> {
         // Handling an error needs a large future; boxing it keeps the future of a successful
         // request small.
         Box::pin(async {
-            // The endpoint and not the `Host` header: clients choose bucket names, so these must
-            // not become keys of a count.
-            let endpoint = core.state().routing_table.get(upstream).endpoint.host.as_str();
             if let Some(other) = signer
-                .replacement_credentials(&mut upstream_response, endpoint, retryable.started_at(), core)
+                .replacement_credentials(&mut upstream_response, upstream, retryable.started_at(), core)
                 .await?
             {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
@@ -405,7 +413,7 @@ impl RequestSigner<'_> {
     async fn replacement_credentials(
         &self,
         upstream_response: &mut UpstreamResponse,
-        endpoint: &str,
+        upstream: UpstreamId,
         begun: Instant,
         core: &WorkerCore,
     ) -> Result<Option<Arc<Credentials>>, ProxyError> {
@@ -428,9 +436,12 @@ impl RequestSigner<'_> {
                 let begun = Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s));
                 let call = CallPeriod { begun, ended };
                 let ahead_s = ahead(server_time.as_deref(), upstream_response.response.headers(), call);
+                // The endpoint and not the `Host` header: clients choose bucket names, so these must
+                // not become keys of a count.
+                let endpoint = core.state().routing_table.get(upstream).endpoint.host.as_str();
                 Ok(ahead_s.map(|ahead_s| {
                     core.state().services.clocks().record(endpoint, ahead_s);
-                    core.correct_clock(ahead_s);
+                    core.correct_clock(upstream, ahead_s);
                     Arc::clone(&self.credentials)
                 }))
             }
@@ -446,7 +457,7 @@ impl RequestSigner<'_> {
         cached_endpoint: &CachedEndpoint,
         core: &WorkerCore,
     ) -> Result<(), ProxyError> {
-        let now = core.signing_time();
+        let now = core.signing_time(addressed.object.upstream);
         let key = self.key(cached_endpoint, &now, core.keys())?;
         caller::remove_signature(request.headers_mut());
         key.sign(&addressed.signable(request.headers()), &now).apply(request.headers_mut());

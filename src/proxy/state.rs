@@ -1,6 +1,5 @@
 //! State shared by requests: that of the process, and that of each worker.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -10,10 +9,11 @@ use super::caller_limiter::CallerLimiter;
 use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
+use super::upstream_clocks::UpstreamClocks;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::caller::{
     Caller, CallerDirectory, CallerLimits, CallerSettings, ConnectionPeer, DerivedKeys, IdentityContext,
-    IdentityError, IdentityKinds, KeyHandOut, ListenerContent, VerifiedTokens,
+    IdentityError, IdentityKinds, KeyHandOut, ListenerContent, SignatureClock, VerifiedTokens,
 };
 use crate::credentials::{CredentialServices, CredentialSource};
 use crate::jwks::FetchedKeySets;
@@ -124,12 +124,17 @@ pub(crate) struct AcceptingListener {
     pub(crate) client: Option<IpAddr>,
 }
 
-/// The times of a signature. They differ in a dry run, which may sign for the past.
+/// The times of the signatures of a request.
 #[derive(Clone, Copy)]
-pub(super) struct SignatureTimes<'a> {
-    pub(super) signed_at: &'a SigningTime,
-    /// The time at which the credentials must be valid.
-    pub(super) valid_at: Timestamp,
+pub(super) enum SignatureTimes<'a> {
+    /// The current time of the upstream.
+    Current,
+    /// The times of a dry run, which may sign for the past.
+    Fixed {
+        signed_at: &'a Rc<SigningTime>,
+        /// The time at which the credentials must be valid.
+        valid_at: Timestamp,
+    },
 }
 
 /// The state of one worker.
@@ -143,9 +148,7 @@ pub struct WorkerCore {
     verified_tokens: VerifiedTokens,
     token_searches: TokenSearches,
     endpoint_cache: EndpointCache,
-    signing_time: RefCell<Rc<SigningTime>>,
-    /// The offset of the clock of OSS, in seconds, once OSS has rejected the local one.
-    ahead_s: Cell<i64>,
+    clocks: UpstreamClocks,
     /// Each request in flight holds a clone.
     requests: Rc<MetricsHandle>,
 }
@@ -217,7 +220,7 @@ impl WorkerCore {
     /// Creates the state of a worker that has not served a request yet.
     #[must_use]
     pub fn new(state: Arc<ProxyState>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
-        let signing_time = Rc::new(SigningTime::new(clock.now()));
+        let clocks = UpstreamClocks::new(state.upstreams.len(), clock.now());
         let requests = Rc::new(state.counters.meter());
         Self {
             state,
@@ -228,8 +231,7 @@ impl WorkerCore {
             verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
-            signing_time: RefCell::new(signing_time),
-            ahead_s: Cell::default(),
+            clocks,
             requests,
         }
     }
@@ -242,6 +244,8 @@ impl WorkerCore {
         state: Arc<ProxyState>,
         renew: impl FnOnce(&UpstreamTransport) -> UpstreamTransport,
     ) -> Self {
+        let clocks = UpstreamClocks::new(state.upstreams.len(), self.clock.now());
+        clocks.keep(&state.routing_table, &self.clocks, &self.state.routing_table);
         Self {
             state,
             clock: Arc::clone(&self.clock),
@@ -251,8 +255,7 @@ impl WorkerCore {
             verified_tokens: VerifiedTokens::default(),
             token_searches: TokenSearches::default(),
             endpoint_cache: EndpointCache::default(),
-            signing_time: self.signing_time.clone(),
-            ahead_s: self.ahead_s.clone(),
+            clocks,
             requests: Rc::clone(&self.requests),
         }
     }
@@ -261,21 +264,20 @@ impl WorkerCore {
         &*self.clock
     }
 
-    /// Sets the offset of the clock of OSS, after OSS has rejected the local one. Later requests
-    /// are signed with the corrected time.
-    pub(super) fn correct_clock(&self, ahead_s: i64) {
-        self.ahead_s.set(ahead_s);
+    /// Sets the offset of the clock of an upstream, after it has rejected the local time. Later
+    /// requests to it are signed with the corrected time.
+    pub(super) fn correct_clock(&self, upstream: UpstreamId, ahead_s: i64) {
+        self.clocks.correct(upstream, ahead_s);
     }
 
-    /// Returns the time for signatures, with the offset applied. The value is formatted once a
-    /// second.
-    pub(super) fn signing_time(&self) -> Rc<SigningTime> {
-        let now = Timestamp::from_unix_s(self.clock.now().unix_s() + self.ahead_s.get());
-        let mut signing_time = self.signing_time.borrow_mut();
-        if signing_time.at() != now {
-            *signing_time = Rc::new(SigningTime::new(now));
-        }
-        Rc::clone(&signing_time)
+    /// Returns the current time of an upstream.
+    pub(super) fn time_of(&self, upstream: UpstreamId) -> Timestamp {
+        self.clocks.time(upstream, self.clock.now())
+    }
+
+    /// Returns the current time of an upstream as its signatures contain it.
+    pub(super) fn signing_time(&self, upstream: UpstreamId) -> Rc<SigningTime> {
+        self.clocks.signing_time(upstream, self.clock.now())
     }
 
     /// Returns a handle to the metrics of this worker, for the access event of a request.
@@ -325,7 +327,7 @@ impl WorkerCore {
         &'a self,
         listener: &'a AcceptingListener,
         product: SigningProduct,
-        now: Timestamp,
+        signature_clock: &'a dyn SignatureClock,
     ) -> IdentityContext<'a> {
         IdentityContext {
             directory: &self.state.callers.directory,
@@ -335,7 +337,7 @@ impl WorkerCore {
             keys: &self.caller_keys,
             verified_tokens: &self.verified_tokens,
             jwt_keys: &self.state.callers.key_sets,
-            now,
+            signature_clock,
             clock_now: self.clock.now(),
         }
     }

@@ -29,6 +29,8 @@ pub struct ListenSettings {
     pub(crate) unsafe_plain: bool,
     /// The kinds of identity that clients may present.
     pub(crate) identify: IdentityKinds,
+    /// True if clients may sign with keys that the proxy has handed out.
+    pub(crate) accepts_handed_out: bool,
     /// What the listener serves.
     pub(crate) content: ListenerContent,
     /// Domains under which buckets are addressed as `BUCKET.<domain>`, in lower case.
@@ -51,6 +53,7 @@ impl ListenSettings {
             unsafe_open: false,
             unsafe_plain: false,
             identify: IdentityKinds::default(),
+            accepts_handed_out: false,
             content: ListenerContent::default(),
             domains: Vec::new(),
             policy: AccessPolicy::default(),
@@ -66,7 +69,8 @@ impl ListenSettings {
     /// [`BindError::Open`] and [`BindError::PlainTokens`].
     pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
-        let has_secrets = self.identify.accepts_bearer() || self.content.is_credentials();
+        let has_secrets =
+            self.identify.accepts_bearer() || self.content.is_credentials() || self.accepts_handed_out;
         let has_plain_tokens = has_secrets && self.tls.is_none() && !self.unsafe_plain;
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
@@ -229,6 +233,8 @@ mod tests {
         let closed = ListenSettings { is_open: false, ..open };
         assert!(closed.check_open(&sockets).is_ok());
         let tokens = IdentityKinds { token: true, ..IdentityKinds::default() };
+        let handed_out = ListenSettings { accepts_handed_out: true, ..closed.clone() };
+        assert!(matches!(handed_out.check_open(&sockets), Err(BindError::PlainTokens(..))));
         let plain = ListenSettings { identify: tokens, ..closed };
         assert!(matches!(plain.check_open(&sockets), Err(BindError::PlainTokens(..))));
         assert!(ListenSettings { unsafe_plain: true, ..plain }.check_open(&sockets).is_ok());

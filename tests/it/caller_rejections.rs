@@ -109,3 +109,38 @@ fn signatures_are_verified_by_the_time_of_oss_once_it_is_known() {
         assert_eq!((answer.status, answer.refused()), (status, refused), "{ahead_s}: {}", answer.text());
     }
 }
+
+#[test]
+fn an_upstream_moves_the_time_of_signatures_for_its_own_requests_only() {
+    let lying = Script::start(|peer| {
+        while peer.head().is_some() {
+            let theirs = SystemEnv.now() + Duration::from_secs(7_200);
+            let body = format!(
+                "<Error><Code>RequestTimeTooSkewed</Code><ServerTime>{}</ServerTime></Error>",
+                iso_extended(theirs)
+            );
+            peer.send(format!("HTTP/1.1 403 X\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        }
+    });
+    let good = Script::answering(OK);
+    let route = format!(
+        "[[route]]\nmatch.caller = \"team-b\"\nregion = \"cn-shanghai\"\n\
+         endpoint = \"http://oss-cn-shanghai.aliyuncs.com\"\nconnect = \"{}\"\n",
+        lying.address
+    );
+    let proxy = proxy(good.address).listen(LISTEN).sections(&format!("{CALLERS}{route}")).start();
+    let mut client = Client::connect(proxy.address);
+    let team_b =
+        || Asked { id: "team-b-1", secret: "TeamBPlantedSecretOf30Letters0", ..Asked::new("GET", "k") };
+    let mut refused = |asked: Asked<'_>| {
+        let answer = asked.send_on(&mut client, proxy.address, b"");
+        (answer.status, answer.refused().map(str::to_owned))
+    };
+    // The response of the upstream is passed on after the second attempt.
+    assert_eq!(refused(team_b()), (403, None));
+    assert_eq!(refused(team_b()), (403, Some("clock-skew".to_owned())), "its time counts for its requests");
+    assert_eq!(refused(Asked::new("GET", "k")), (200, None));
+    let later = Asked { ahead_s: 7_200, ..Asked::new("GET", "k") };
+    assert_eq!(refused(later), (403, Some("clock-skew".to_owned())));
+    assert_eq!(good.heads().len(), 1);
+}

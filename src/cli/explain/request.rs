@@ -169,7 +169,7 @@ impl ReadyConfig {
         let peer = client::peer(asked.certificate, &rules)?;
         let listener =
             AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client: None };
-        Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
+        Ok(proxy::explain(&core, &listener, head, &Rc::new(SigningTime::new(at))).await)
     }
 }
 

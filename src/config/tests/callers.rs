@@ -322,6 +322,41 @@ fn only_a_listener_for_unidentified_clients_needs_unsafe_open() {
 }
 
 #[test]
+fn the_removal_of_the_last_caller_opens_a_listener_only_where_it_could_start_open() {
+    let text = |settings: &str, callers: &str| format!("{UPSTREAM}[[listen]]\n{settings}\n{callers}");
+    let callers = caller_with("a", "a-1").replace(SECRET, "env:OLD");
+    let identify = "identify = [\"key\"]";
+    for (address, is_rejected) in
+        [("0.0.0.0:8770", true), ("0.0.0.0:8770\"\nunsafe_open = true #\"", false), ("127.0.0.1:8770", false)]
+    {
+        let address = format!("address = \"{address}\"");
+        accepted(&text(&format!("{address}\n{identify}"), &callers));
+        if is_rejected {
+            let errors = mistakes(load_in(&world(), &text(&address, ""), &[])).concat();
+            assert!(errors.contains("set unsafe_open = true"), "{errors}");
+        } else {
+            assert!(accepted(&text(&address, "")).listen[0].is_open, "{address}");
+        }
+        let errors = mistakes(load_in(&world(), &text(&format!("{address}\n{identify}"), ""), &[])).concat();
+        assert!(errors.contains("listen.identify"), "{address} {errors}");
+    }
+}
+
+#[test]
+fn a_caller_whose_identities_no_listener_accepts_is_reported() {
+    let token = caller("b", &format!("token = \"{SECRET}\""));
+    let callers = format!("{}{token}", caller_with("a", "a-1"));
+    let listen = |identify: &str| {
+        let text = format!("{UPSTREAM}[[listen]]\nidentify = [{identify}]\n{callers}");
+        let warnings = accepted(&text).warnings;
+        warnings.into_iter().filter(|warning| warning.contains("no listener accepts")).collect::<Vec<_>>()
+    };
+    let warnings = listen("\"key\"");
+    assert!(warnings.len() == 1 && warnings[0].contains("identity of b;"), "{warnings:?}");
+    assert!(listen("\"key\", \"token\"").is_empty());
+}
+
+#[test]
 fn a_change_of_callers_is_reported_by_name_and_without_their_secrets() {
     let configured = |callers: &str| accepted(&with(callers)).callers.expect("callers");
     let key = |secret: &str| caller("a", &format!("key = [{{ id = \"a-1\", secret = \"{secret}\" }}]"));

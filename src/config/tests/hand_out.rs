@@ -144,6 +144,16 @@ fn keys_travel_unencrypted_only_where_that_is_wanted() {
     rejected(&tokens, "proxy.toml:10: listen.address", "tokens would be sent unencrypted");
     accepted(&with("identify = [\"token\"]\naddress = \"10.0.0.1:80\"\nunsafe_plain = true"));
     accepted(&with("identify = [\"token\"]\naddress = \"unix:/run/keys\""));
+    let objects = |more: &str| {
+        let text = with("identify = [\"token\"]\naddress = \"127.0.0.1:80\"");
+        format!("{text}[[listen]]\naddress = \"10.0.0.1:80\"\nidentify = [\"key\"]\n{more}")
+    };
+    let errors = mistakes(load_in(&world(), &objects(""), &[])).concat();
+    assert!(
+        errors.contains("listen.address") && errors.contains("keys would be sent unencrypted"),
+        "{errors}"
+    );
+    accepted(&objects("unsafe_plain = true\n"));
 }
 
 #[test]
