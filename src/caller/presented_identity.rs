@@ -144,6 +144,7 @@ fn has_parameter(query: &Query, lists: &[&[&str]]) -> bool {
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, MalformedSignature> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else { return Ok(None) };
+    // guard: one-authorization
     if lines.next().is_some() {
         return Err(MalformedSignature::argument("The request has more than one Authorization header."));
     }
