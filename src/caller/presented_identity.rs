@@ -43,9 +43,11 @@ impl<'a> PresentedIdentity<'a> {
             (Some(_), Some(_)) => Err(TWO_IDENTITIES.into()),
             (None, None) => Ok(None),
             // They would be removed after the verification.
+            // guard: parameters-beside-header
             (Some(_), None) if has_parameter(request.query, &[V1_PARAMETERS, V4_PARAMETERS]) => {
                 Err(TWO_IDENTITIES.into())
             }
+            // guard: v1-beside-v4
             (None, Some(UrlForm::V4)) if has_parameter(request.query, &[V1_PARAMETERS]) => {
                 Err(TWO_IDENTITIES.into())
             }
