@@ -169,6 +169,7 @@ impl KeyDocument {
     fn key(&self) -> Option<JwtKey> {
         let is_for_signatures = self.usage.as_deref().is_none_or(|usage| usage == "sig")
             && self.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|name| name == "verify"));
+        // guard: keys-for-signatures
         if !is_for_signatures {
             return None;
         }
@@ -178,6 +179,7 @@ impl KeyDocument {
             ("OKP", Some("Ed25519")) => JwtAlgorithm::EdDsa,
             _ => return None,
         };
+        // guard: algorithm-of-jwk
         if self.alg.as_ref().is_some_and(|name| JwtAlgorithm::named(name) != Some(algorithm)) {
             return None;
         }
@@ -202,6 +204,7 @@ impl KeyDocument {
         let n = integer(self.n.as_ref())?;
         let e = integer(self.e.as_ref())?;
         let bits = n.len() * 8 - usize::try_from(n.first()?.leading_zeros()).ok()?;
+        // guard: size-of-rsa-keys
         if !RSA_BITS.contains(&bits) {
             return None;
         }

@@ -80,11 +80,13 @@ impl JwtHeader {
         let document: HeaderDocument = object(text)
             .ok_or(JwtError::Malformed("its header is not JSON, or a member has another type"))?;
         // RFC 7515, 4.1.11: what is not understood must be rejected.
+        // guard: critical-extensions
         if document.crit.is_some() {
             return Err(JwtError::Malformed("its header has critical extensions (crit)"));
         }
         // An issuer signs other things too, such as logout requests (RFC 8725, 3.11).
         let is_type = |kind: &str| TYPES.iter().any(|known| kind.eq_ignore_ascii_case(known));
+        // guard: type-of-token
         if document.typ.is_some_and(|kind| !is_type(&kind)) {
             return Err(JwtError::Malformed("its header has another type (typ) than JWT"));
         }
@@ -109,6 +111,7 @@ impl JwtClaims {
             return Err(JwtError::Expired { expires, server_time: now });
         }
         let not_before = self.not_before.as_ref().map_or(0, NumericDate::unix_s);
+        // guard: jwt-not-before
         if now.unix_s() < not_before.saturating_sub(leeway_s) {
             return Err(JwtError::NotYetValid { server_time: now });
         }

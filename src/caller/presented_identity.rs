@@ -43,9 +43,11 @@ impl<'a> PresentedIdentity<'a> {
             (Some(_), Some(_)) => Err(TWO_IDENTITIES.into()),
             (None, None) => Ok(None),
             // They would be removed after the verification.
+            // guard: parameters-beside-header
             (Some(_), None) if has_parameter(request.query, &[V1_PARAMETERS, V4_PARAMETERS]) => {
                 Err(TWO_IDENTITIES.into())
             }
+            // guard: v1-beside-v4
             (None, Some(UrlForm::V4)) if has_parameter(request.query, &[V1_PARAMETERS]) => {
                 Err(TWO_IDENTITIES.into())
             }
@@ -150,6 +152,7 @@ fn has_parameter(query: &Query, lists: &[&[&str]]) -> bool {
 fn authorization(headers: &HeaderMap) -> Result<Option<&str>, MalformedSignature> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else { return Ok(None) };
+    // guard: one-authorization
     if lines.next().is_some() {
         return Err(MalformedSignature::argument("The request has more than one Authorization header."));
     }
