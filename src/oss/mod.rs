@@ -23,5 +23,5 @@ pub use names::InvalidRegion;
 pub use names::Region;
 pub(crate) use names::SigningProduct;
 pub(crate) use operation::Operation;
-pub(crate) use operation_columns::AccessKind;
+pub(crate) use operation_columns::{AccessKind, ActionTarget, OperationGroup};
 pub(crate) use query::{Query, QueryParameter, is_of_signature};

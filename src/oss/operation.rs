@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use http::{HeaderMap, Method, header};
 
 use super::operation_columns::{
-    AccessKind, BUCKET, DELETE, GET, HEAD, NONE, OBJECT, OPTIONS, OperationSelector, POST, PUT, SERVICE,
+    AccessKind, ActionTarget, BUCKET, DELETE, GET, HEAD, NONE, OBJECT, OPTIONS, OperationAction,
+    OperationGroup, OperationSelector, POST, PUT, SERVICE,
 };
 use super::operation_table::operation_rows;
 use super::query::{Query, QueryParameter, is_of_signature};
@@ -16,7 +17,8 @@ use super::query::{Query, QueryParameter, is_of_signature};
 /// row, and a row for each.
 macro_rules! operations {
     ($(
-        $name:ident: $methods:expr, $levels:expr, $access:ident, [$($kind:ident $(($($value:expr),*))?),*];
+        $name:ident: $methods:expr, $levels:expr, $access:ident, [$($kind:ident $(($($value:expr),*))?),*],
+            $group:ident, [$($action:literal on $target:ident),*];
     )*) => {
         /// An operation of OSS. Requests with an unknown parameter share one name for each method
         /// and level, such as `GetBucketSettings`.
@@ -40,6 +42,8 @@ macro_rules! operations {
             levels: u8,
             access: AccessKind,
             selectors: &'static [OperationSelector],
+            group: OperationGroup,
+            actions: &'static [OperationAction],
         }
 
         /// One row for each operation, in the same order.
@@ -50,6 +54,8 @@ macro_rules! operations {
             levels: $levels,
             access: AccessKind::$access,
             selectors: &[$(OperationSelector::$kind $(($($value),*))?),*],
+            group: OperationGroup::$group,
+            actions: &[$(OperationAction { action: $action, target: ActionTarget::$target }),*],
         }),*];
     };
 }
@@ -79,14 +85,9 @@ impl Operation {
             (false, true) => BUCKET,
             (false, false) => OBJECT,
         };
-        let method = match *method {
-            Method::GET => GET,
-            Method::HEAD => HEAD,
-            Method::PUT => PUT,
-            Method::POST => POST,
-            Method::DELETE => DELETE,
-            Method::OPTIONS => return Some(Self::Preflight),
-            _ => return None,
+        let method = match method_bit(method)? {
+            OPTIONS => return Some(Self::Preflight),
+            method => method,
         };
         // Only these methods have an operation that a header alone selects.
         if query.params().is_empty() && !matches!(method, PUT | POST) {
@@ -116,6 +117,50 @@ impl Operation {
     #[must_use]
     pub(crate) fn access(self) -> AccessKind {
         self.row().access
+    }
+
+    /// Returns the group in policies.
+    #[must_use]
+    pub(crate) fn group(self) -> OperationGroup {
+        self.row().group
+    }
+
+    /// Returns the RAM actions that the operation always requires. Empty for preflights and for
+    /// operations that stand for unknown ones.
+    #[must_use]
+    pub(crate) fn actions(self) -> &'static [OperationAction] {
+        self.row().actions
+    }
+
+    /// Returns whether the API reference lists the operation with this method. Classification also
+    /// accepts HEAD for an operation with GET.
+    #[must_use]
+    pub(crate) fn has_method(self, method: &Method) -> bool {
+        method_bit(method).is_some_and(|bit| self.row().methods & bit != 0)
+    }
+
+    /// Returns whether a parameter of this name selects the operation.
+    #[must_use]
+    pub(crate) fn is_selected_by_parameter(self, name: &[u8]) -> bool {
+        self.row().selectors.iter().any(|selector| selector.is_about(name))
+    }
+
+    /// Returns whether a header of this name selects the operation.
+    #[must_use]
+    pub(crate) fn is_selected_by_header(self, name: &str) -> bool {
+        self.row()
+            .selectors
+            .iter()
+            .any(|selector| matches!(selector, OperationSelector::Header(header) if *header == name))
+    }
+
+    /// Returns whether the operation lists the keys of a bucket, below the parameter `prefix`.
+    #[must_use]
+    pub(crate) fn lists_keys(self) -> bool {
+        matches!(
+            self,
+            Self::ListObjects | Self::ListObjectsV2 | Self::ListObjectVersions | Self::ListMultipartUploads
+        )
     }
 
     /// Returns whether the operation requires an object key.
@@ -276,6 +321,19 @@ fn unknown(method: u8, level: u8) -> Operation {
         (_, SERVICE) => Operation::PostServiceSettings,
         (_, BUCKET) => Operation::PostBucketSettings,
         (_, _) => Operation::PostObjectSettings,
+    }
+}
+
+/// Returns the bit of a method of OSS.
+fn method_bit(method: &Method) -> Option<u8> {
+    match *method {
+        Method::GET => Some(GET),
+        Method::HEAD => Some(HEAD),
+        Method::PUT => Some(PUT),
+        Method::POST => Some(POST),
+        Method::DELETE => Some(DELETE),
+        Method::OPTIONS => Some(OPTIONS),
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The columns of the operation table: access, methods, levels and selectors.
+//! The columns of the operation table: access, methods, levels, selectors, groups and actions.
 
 /// The effect of an operation on stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,6 +7,63 @@ pub(crate) enum AccessKind {
     Read,
     /// The operation creates, changes or removes data, or may do so.
     Write,
+}
+
+/// The group of an operation in policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OperationGroup {
+    /// The operation returns data or properties of one object.
+    Read,
+    /// The operation lists, or returns basic properties of a bucket.
+    List,
+    /// The operation stores or changes an object.
+    Write,
+    /// The operation deletes objects.
+    Delete,
+    /// The operation reads or changes settings, access control lists or buckets.
+    Manage,
+    /// The operation needs no credentials, or is unknown.
+    None,
+}
+
+/// A RAM action that an operation requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OperationAction {
+    /// The name, such as `oss:GetObject`.
+    pub(crate) action: &'static str,
+    /// The resource that it is required on.
+    pub(crate) target: ActionTarget,
+}
+
+/// The resource that an action is required on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ActionTarget {
+    /// All buckets.
+    Service,
+    /// The bucket of the request.
+    Bucket,
+    /// The bucket of the request; all buckets if it names none.
+    ServiceOrBucket,
+    /// The resource pool of the parameter `resourcePool`.
+    Pool,
+    /// The object of the request.
+    Object,
+    /// The source object of a copy.
+    CopySource,
+    /// The source object of a renaming.
+    RenameSource,
+    /// The object in which a result is saved.
+    SaveTarget,
+    /// All objects below the directory of the request.
+    Subtree,
+    /// Each object in the body.
+    EachKey,
+    /// The object in a form.
+    FormKey,
+    /// The object that stores fetched data.
+    FetchTarget,
+    /// A resource that is not documented.
+    Undocumented,
 }
 
 /// A property that a request must have to select an operation.

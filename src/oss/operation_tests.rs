@@ -59,6 +59,31 @@ fn selectors(select: &Value) -> String {
     all.join(", ")
 }
 
+/// Returns the group and the actions of an operation in the notation of the table.
+fn permissions(operation: &Value) -> String {
+    let target = |resource: Option<&str>| match resource.expect("a resource") {
+        "service" => "Service",
+        "bucket" | "bucket-or-ap" => "Bucket",
+        "service-or-bucket" => "ServiceOrBucket",
+        "pool" => "Pool",
+        "object" => "Object",
+        "source" => "CopySource",
+        "rename-source" => "RenameSource",
+        "saveas" => "SaveTarget",
+        "subtree" => "Subtree",
+        "each-key" => "EachKey",
+        "form-key" => "FormKey",
+        "fetch-object" => "FetchTarget",
+        "?" => "Undocumented",
+        other => panic!("{other}"),
+    };
+    let actions = operation["actions"].as_array().expect("a list").iter();
+    let actions = actions.map(|one| format!("{} on {}", one["action"], target(one["resource"].as_str())));
+    let group = operation["group"].as_str().expect("a group");
+    let group = format!("{}{}", group[..1].to_uppercase(), &group[1..]);
+    format!("{group}, [{}]", actions.collect::<Vec<_>>().join(", "))
+}
+
 /// Returns the table that the fixture defines, without the head of the file.
 fn generated(head: &str) -> String {
     let mut table = format!("{head}{START}");
@@ -70,10 +95,11 @@ fn generated(head: &str) -> String {
         let levels = texts(&operation["levels"]).join(" | ").to_uppercase();
         writeln!(
             table,
-            "            {}: {}, {levels}, {access}, [{}];",
+            "            {}: {}, {levels}, {access}, [{}], {};",
             word(operation),
             texts(&operation["methods"]).join(" | "),
-            selectors(&operation["select"])
+            selectors(&operation["select"]),
+            permissions(operation)
         )
         .expect("a line");
     }
@@ -82,7 +108,7 @@ fn generated(head: &str) -> String {
             // A GET without a bucket lists buckets, or is rejected.
             if (method, level) != ("Get", "Service") {
                 let bit = level.to_uppercase();
-                writeln!(table, "            {method}{level}Settings: NONE, {bit}, {access}, [];")
+                writeln!(table, "            {method}{level}Settings: NONE, {bit}, {access}, [], None, [];")
                     .expect("a line");
             }
         }
