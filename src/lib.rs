@@ -114,14 +114,13 @@ pub mod internals {
         use http::{HeaderMap, Method};
 
         use crate::address::LocatedObject;
-        pub use crate::caller::{
-            Caller, CallerAccess, CallerIdentity, IdentityProof, remove_client_signature,
-        };
+        pub use crate::caller::{Caller, CallerIdentity, IdentityProof, remove_client_signature};
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, ConnectionPeer, DerivedKeys,
             IdentityContext, IdentityKinds, JwtKeySet, VerifiedTokens, identify,
         };
         use crate::oss::SigningProduct;
+        use crate::policy::CallerRights;
         use crate::secret::Secret;
         use crate::sign::SigningIdentity;
         use crate::time::Timestamp;
@@ -137,7 +136,7 @@ pub mod internals {
         ) -> Option<String> {
             let caller = |key: &SigningIdentity<'_>| CallerSettings {
                 name: key.id.to_owned(),
-                access: CallerAccess::Everything,
+                rights: CallerRights::everything(),
                 keys: vec![CallerKey { id: key.id.to_owned(), secret: Secret::from(key.secret.expose()) }],
                 ..CallerSettings::default()
             };
@@ -190,7 +189,7 @@ pub mod internals {
         pub use crate::oss::query::Query;
     }
     pub mod policy {
-        pub use crate::policy::{AccessPolicy, NamedHost, RequestShape};
+        pub use crate::policy::{AccessPolicy, CallerRights, ClientProof, ListenerRequest, NamedHost};
     }
     pub mod proxy {
         pub use crate::proxy::{ProxyState, WorkerCore, prepare_headers, without_token};

@@ -5,8 +5,8 @@ use oss_signing_proxy::internals::address::{
     BucketAddressing, Endpoint, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
     UpstreamAddress, UrlScheme,
 };
-use oss_signing_proxy::internals::caller::{CallerIdentity, remove_client_signature};
-use oss_signing_proxy::internals::policy::{AccessPolicy, NamedHost, RequestShape};
+use oss_signing_proxy::internals::caller::remove_client_signature;
+use oss_signing_proxy::internals::policy::{AccessPolicy, ClientProof, ListenerRequest, NamedHost};
 use oss_signing_proxy::internals::proxy::prepare_headers;
 use oss_signing_proxy::internals::sign::{
     self, SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime,
@@ -88,8 +88,9 @@ impl Walk {
     pub(crate) fn all(&self, mut headers: HeaderMap) -> (HeaderMap, String) {
         let mut located = self.locate(&headers);
         remove_client_signature(&mut headers, &mut located.query);
-        let shape = RequestShape {
-            caller: &CallerIdentity::Open,
+        let shape = ListenerRequest {
+            rights: None,
+            proof: ClientProof::Explicit,
             operation: located.operation,
             method: &Method::GET,
             host: NamedHost::Other,

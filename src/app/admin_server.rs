@@ -168,7 +168,7 @@ impl AdminProcess for AdminConsole {
             };
             let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
             let ids = (!ids.is_empty()).then(|| setting("key.id", format!("{ids:?}")));
-            [setting("allow", format!("{:?}", caller.access.as_str()))].into_iter().chain(ids)
+            [setting("allow", format!("{:?}", caller.rights.as_str()))].into_iter().chain(ids)
         };
         let view = self.view.load();
         view.effective_settings.iter().map(setting).chain(view.callers.iter().flat_map(caller)).collect()

@@ -10,11 +10,12 @@ use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::identity_error::{IdentityError, MalformedKind};
 use super::peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities};
-use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
+use super::settings::{CallerKey, CallerSettings, IdentityKinds};
 use super::subject_name::SubjectName;
 use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TOKEN, TestRequest};
 use super::{IdentityContext, JwtKeySet, VerifiedTokens};
 use crate::oss::SigningProduct;
+use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -29,7 +30,7 @@ fn directory(has_open: bool) -> CallerDirectory {
     let key = |id: &str| CallerKey { id: id.to_owned(), secret: Secret::from(SECRET) };
     let caller = |name: &str, peer| CallerSettings {
         name: name.to_owned(),
-        access: CallerAccess::Everything,
+        rights: CallerRights::everything(),
         peer,
         ..CallerSettings::default()
     };

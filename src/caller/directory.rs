@@ -11,7 +11,8 @@ use super::hand_out::{KeyHandOut, OpenedToken};
 use super::identity_error::IdentityError;
 use super::jwt_directory::JwtDirectory;
 use super::peer_index::PeerIndex;
-use super::settings::{CallerAccess, CallerKey, CallerSettings};
+use super::settings::{CallerKey, CallerSettings};
+use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -20,8 +21,10 @@ use crate::time::Timestamp;
 pub struct Caller {
     /// The name.
     pub(crate) name: Arc<str>,
-    /// The operations that the caller may use.
-    pub(crate) access: CallerAccess,
+    /// The rights of the caller.
+    pub(crate) rights: CallerRights,
+    /// Whether the caller may let OSS send requests to other servers.
+    pub(crate) callbacks: bool,
     /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
     pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
@@ -111,7 +114,8 @@ impl CallerDirectory {
         for (index, settings) in callers.enumerate() {
             let CallerSettings {
                 name,
-                access,
+                rights,
+                callbacks,
                 presign_max,
                 limits: _,
                 keys,
@@ -124,7 +128,8 @@ impl CallerDirectory {
             } = settings;
             let caller = Arc::new(Caller {
                 name: name.as_str().into(),
-                access: *access,
+                rights: rights.clone(),
+                callbacks: *callbacks,
                 presign_max: *presign_max,
                 index,
             });

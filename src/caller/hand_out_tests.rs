@@ -11,8 +11,9 @@ use super::directory::CallerDirectory;
 use super::hand_out::{HandOutError, HandedOutKey, KeyHandOut, is_handed_out};
 use super::identity_error::IdentityError;
 use super::remove_client_signature;
-use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
+use super::settings::{CallerKey, CallerSettings, IdentityKinds};
 use super::test_request::{KEY_ID, NOW, SECRET, SignedForm, TestRequest};
+use crate::policy::CallerRights;
 use crate::sealing::MasterKey;
 use crate::secret::Secret;
 use crate::sign::SigningIdentity;
@@ -28,7 +29,7 @@ fn hand_out(masters: &[&str]) -> KeyHandOut {
 }
 
 fn caller(name: &str) -> CallerSettings {
-    CallerSettings { name: name.to_owned(), access: CallerAccess::Everything, ..CallerSettings::default() }
+    CallerSettings { name: name.to_owned(), rights: CallerRights::everything(), ..CallerSettings::default() }
 }
 
 /// A directory with the callers `one`, which has a static key too, and `two`.

@@ -6,6 +6,7 @@ use super::caller_origin::CallerOrigin;
 use super::jwt_settings::JwtSettings;
 use super::limits::CallerLimits;
 use super::peer_identities::PeerIdentities;
+use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -14,8 +15,10 @@ use crate::time::Timestamp;
 pub(crate) struct CallerSettings {
     /// The name in the log, in metrics and in routes; unique.
     pub(crate) name: String,
-    /// The operations that the caller may use.
-    pub(crate) access: CallerAccess,
+    /// The rights of the caller.
+    pub(crate) rights: CallerRights,
+    /// Whether the caller may let OSS send requests to other servers.
+    pub(crate) callbacks: bool,
     /// The limits that it sets itself.
     pub(crate) limits: CallerLimits,
     /// The maximum lifetime of presigned URLs.
@@ -37,17 +40,17 @@ pub(crate) struct CallerSettings {
 }
 
 impl CallerSettings {
-    /// Returns a copy with at most this access, and only with the keys that `is_valid` accepts by
-    /// their ids.
+    /// Returns a copy with rights of at most `ceiling`, and only with the keys that `is_valid` accepts
+    /// by their ids.
     #[must_use]
-    pub(crate) fn restricted(&self, access_max: CallerAccess, is_valid: impl Fn(&str) -> bool) -> Self {
-        let Self { name, access, keys, token, jwt, peer, origin, .. } = self;
+    pub(crate) fn restricted(&self, ceiling: &CallerRights, is_valid: impl Fn(&str) -> bool) -> Self {
+        let Self { name, rights, keys, token, jwt, peer, origin, .. } = self;
         let keys = keys.iter().filter(|key| is_valid(&key.id));
         let copy =
             |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
         Self {
             name: name.clone(),
-            access: (*access).min(access_max),
+            rights: rights.below(ceiling),
             keys: keys.map(copy).collect(),
             token: token.as_ref().map(|token| Secret::from(token.expose())),
             jwt: jwt.clone(),
@@ -65,30 +68,6 @@ pub(crate) struct CallerKey {
     pub(crate) id: String,
     /// The access key secret.
     pub(crate) secret: Secret,
-}
-
-/// The operations that a caller may use, in ascending order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum CallerAccess {
-    /// None.
-    #[default]
-    Nothing,
-    /// GET, HEAD and listing.
-    Read,
-    /// All operations.
-    Everything,
-}
-
-impl CallerAccess {
-    /// Returns the value of `allow`, or `nothing` where it is not set.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Read => "read",
-            Self::Everything => "everything",
-        }
-    }
 }
 
 /// The kinds of identity that a listener accepts.

@@ -8,12 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
-use super::settings::{CallerAccess, CallerKey, CallerSettings, IdentityKinds};
+use super::settings::{CallerKey, CallerSettings, IdentityKinds};
 use super::verified_tokens::VerifiedTokens;
 use super::{
     CallerIdentity, ClientRequest, ConnectionPeer, IdentityContext, IdentityError, JwtKeySet, identify,
 };
 use crate::oss::{Bucket, Key, Operation, Query, Region, SigningProduct};
+use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime};
 use crate::time::Timestamp;
@@ -225,7 +226,7 @@ pub(super) fn directory(has_open: bool) -> CallerDirectory {
     let key = |id: &str, secret: &str| CallerKey { id: id.to_owned(), secret: Secret::from(secret) };
     let caller = |name: &str, keys, is_open| CallerSettings {
         name: name.to_owned(),
-        access: CallerAccess::Everything,
+        rights: CallerRights::everything(),
         keys,
         is_open,
         ..CallerSettings::default()

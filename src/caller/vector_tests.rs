@@ -7,9 +7,10 @@ use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
 use super::identity_error::IdentityError;
 use super::presented_identity::PresentedIdentity;
-use super::settings::{CallerAccess, CallerKey, CallerSettings};
+use super::settings::{CallerKey, CallerSettings};
 use super::signature_claim::SignatureValidity;
 use crate::oss::{Bucket, Key, Query, SigningProduct};
+use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::sign::vectors::{SignatureVector, VectorFile};
 use crate::sign::{SignableRequest, v1, v4};
@@ -123,7 +124,7 @@ fn directory(vector: &SignatureVector) -> CallerDirectory {
         CallerKey { id: vector.access_key_id.clone(), secret: Secret::from(&*vector.access_key_secret) };
     let caller = CallerSettings {
         name: "a".to_owned(),
-        access: CallerAccess::Everything,
+        rights: CallerRights::everything(),
         keys: vec![key],
         ..CallerSettings::default()
     };

@@ -151,7 +151,7 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
         lines.push(format!(
             "caller     {} allow {} keys {}{}{}{peer}{} ({})",
             caller.name,
-            caller.access.as_str(),
+            caller.rights.as_str(),
             if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
             if caller.token.is_some() { " token" } else { "" },
             caller.jwt.as_ref().map(tokens).unwrap_or_default(),

@@ -14,11 +14,11 @@ pub(crate) fn caller_changes(before: &[Arc<CallerSettings>], after: &[Arc<Caller
         before.iter().map(|caller| (caller.name.as_str(), &**caller)).collect();
     let mut changes = Vec::new();
     for caller in after {
-        let (name, access) = (&caller.name, caller.access.as_str());
+        let (name, access) = (&caller.name, caller.rights.as_str());
         match was.remove(name.as_str()) {
             None => changes.push(format!("caller {name} added: allow {access}")),
-            Some(was) if was.access != caller.access => {
-                let before = was.access.as_str();
+            Some(was) if was.rights != caller.rights => {
+                let before = was.rights.as_str();
                 changes.push(format!("caller {name} changed: allow {access} instead of {before}"));
             }
             Some(was) if was.origin.mark != caller.origin.mark || was.keys.len() != caller.keys.len() => {

@@ -16,8 +16,8 @@ use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::{ConfigDocument, ConfigFile, ConfigSection};
-use crate::caller::CallerAccess;
 use crate::credentials::SourceEnv;
+use crate::policy::CallerRights;
 
 /// The files of callers as read.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub(super) struct CallerFiles {
     /// The directory, if it cannot be listed.
     pub(super) unlisted: Option<UnlistedDirectory>,
     /// The highest access that the files of the directory may grant.
-    pub(super) ceiling: Option<CallerAccess>,
+    pub(super) ceiling: Option<CallerRights>,
     /// The names of the callers of usable files.
     pub(super) names: Vec<String>,
     /// The files that were read, the directory, and the secret files that they refer to.
@@ -123,7 +123,7 @@ impl CallerFileReader<'_> {
     }
 
     fn directory(&mut self, directory: &CallersDirectory, read: &mut CallerFiles) {
-        read.ceiling = directory.ceiling.as_ref().map(|ceiling| ceiling.access);
+        read.ceiling = directory.ceiling.as_ref().map(|ceiling| ceiling.rights.clone());
         let env = self.secrets.env;
         let listed = ConfinedDirectory::new(&directory.path, env)
             .and_then(|confined| Ok((confined, env.list_directory(&directory.path)?)));

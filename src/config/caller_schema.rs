@@ -38,10 +38,23 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "required",
             "the unique name: 1 to 64 letters, digits, `-`, `_` and `.`",
         ),
-        SettingSpec::optional_text(
+        SettingSpec::new(
             "allow",
-            "nothing, with a warning",
-            "the operations that it may use: `\"everything\"`, or `\"read\"` for GET, HEAD and listing",
+            ValueKind::TextOrTableList(&ALLOW_RULE),
+            DefaultValue::Described("nothing, with a warning"),
+            "the operations that it may use: `\"everything\"`, `\"read\"` for GET, HEAD and listing, or a list of inline tables with the keys below",
+        ),
+        SettingSpec::new(
+            "policy",
+            ValueKind::TextList,
+            DefaultValue::Described("none"),
+            "RAM policy documents, each `file:PATH` or the document itself; they apply together, and beside `allow`",
+        ),
+        SettingSpec::new(
+            "callbacks",
+            ValueKind::Boolean,
+            DefaultValue::Described("`false`"),
+            "it may let OSS send requests to other servers (`x-oss-callback`), for which no RAM action exists",
         ),
         SettingSpec::new(
             "key",
@@ -105,6 +118,25 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             ValueKind::Table(&CALLER_LIMITS),
             DefaultValue::Described("`caller` of `[limits]`"),
             "its limits; an inline table with the keys below. A missing key has the default of `[limits]`",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const ALLOW_RULE: SectionSchema = SectionSchema {
+    name: "allow of [[caller]]",
+    groups: &[&[
+        SettingSpec::new(
+            "group",
+            ValueKind::TextList,
+            DefaultValue::Described("required"),
+            "groups of operations: `read`, `list`, `write`, `delete`, and, without a prefix, `manage`",
+        ),
+        SettingSpec::optional_text("bucket", "required", "the bucket"),
+        SettingSpec::optional_text(
+            "prefix",
+            "the whole bucket",
+            "the prefix of the keys; it should end in `/`",
         ),
     ]],
     ..SectionSchema::EMPTY

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::diagnostics::{ConfigErrors, ConfigReport};
 use super::error::ConfigErrorKind;
 use super::origin::ValueOrigin;
-use crate::caller::{CallerAccess, CallerOrigin, CallerSettings, IdentityClaim};
+use crate::caller::{CallerOrigin, CallerSettings, IdentityClaim};
+use crate::policy::CallerRights;
 
 /// The callers of a configuration by their files.
 #[derive(Debug, Default)]
@@ -64,7 +65,7 @@ pub(super) struct KeptCallerRules {
     /// The ids of configured credentials among those of callers.
     pub(super) real_ids: HashSet<String>,
     /// The highest access in files of the directory.
-    pub(super) ceiling: Option<CallerAccess>,
+    pub(super) ceiling: Option<CallerRights>,
 }
 
 /// A file of callers that cannot be used.
@@ -245,13 +246,13 @@ impl KeptCallerRules {
             return None;
         }
         let is_valid = |id: &str| !self.revoked.contains(id) && !self.real_ids.contains(id);
-        let ceiling = self.ceiling.filter(|_| group == FileGroup::Directory);
-        let access_max = ceiling.unwrap_or(CallerAccess::Everything);
+        let everything = CallerRights::everything();
+        let ceiling = self.ceiling.as_ref().filter(|_| group == FileGroup::Directory).unwrap_or(&everything);
         // guard: kept-caller-limits
-        if caller.access <= access_max && caller.keys.iter().all(|key| is_valid(&key.id)) {
+        if caller.rights == caller.rights.below(ceiling) && caller.keys.iter().all(|key| is_valid(&key.id)) {
             return Some(Arc::clone(caller));
         }
-        Some(Arc::new(caller.restricted(access_max, is_valid)))
+        Some(Arc::new(caller.restricted(ceiling, is_valid)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::caller_access::{ALLOW, AccessCeiling};
+use super::caller_access::{AccessCeiling, RightsContext, read_rights};
 use super::caller_limits;
 use super::caller_peers::{CallerPeers, ReadCaller};
 use super::caller_schema::{CALLER, CALLER_KEY};
@@ -18,11 +18,10 @@ use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::source_names::DescribedSource;
-use crate::caller::{
-    CallerAccess, CallerKey, CallerLimits, CallerSettings, JwtSettings, is_handed_out, is_real_key_id,
-};
+use crate::caller::{CallerKey, CallerLimits, CallerSettings, JwtSettings, is_handed_out, is_real_key_id};
 use crate::credentials::{StaticKeyConfig, check_key};
 use crate::jwks::KeySetConfig;
+use crate::policy::CallerRights;
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -274,13 +273,13 @@ impl<'a> CallerReader<'a> {
         section.check(&CALLER, report);
         let name = self.name(section, report);
         let is_revoked = name.as_ref().is_some_and(|name| self.revoked.matches(name));
-        let access = section.word("allow", &ALLOW, report);
-        if let Some(ceiling) = self.file.and_then(|file| file.ceiling)
-            && let Some(given) = access.as_ref()
-        {
-            ceiling.check(given, report);
+        let rights = self.rights(section, report);
+        let callbacks = section.truth("callbacks", report).is_some_and(|given| given.value);
+        // guard: callbacks-elsewhere
+        if self.secrets.is_confined() && callbacks {
+            report.error(&section.at("callbacks"), ConfigErrorKind::CallbacksElsewhere);
         }
-        if !section.has("allow") && !is_revoked {
+        if !section.has("allow") && !section.has("policy") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
         let presign_max = section.parsed("presign_max", duration::url_lifetime, report);
@@ -325,14 +324,14 @@ impl<'a> CallerReader<'a> {
         }
         keys.shrink_to_fit();
         let name = name.unwrap_or_default();
-        let access = access.map_or(CallerAccess::Nothing, |given| given.value);
         let presign_max = presign_max.map(|given| given.value);
         let credentials_not_before = section.parsed("credentials_not_before", time, report);
         let credentials_not_before = credentials_not_before.map(|given| given.value);
         let origin = section.caller_origin();
         let settings = CallerSettings {
             name,
-            access,
+            rights,
+            callbacks,
             limits,
             presign_max,
             keys,
@@ -344,6 +343,12 @@ impl<'a> CallerReader<'a> {
             origin,
         };
         DescribedCaller { settings, is_revoked }
+    }
+
+    fn rights(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> CallerRights {
+        let ceiling = self.file.and_then(|file| file.ceiling);
+        let context = RightsContext { secrets: self.secrets, account: None, ceiling };
+        read_rights(section, context, report)
     }
 
     fn name(&mut self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {

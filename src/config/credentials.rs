@@ -17,8 +17,8 @@ use super::section::ConfigSection;
 use super::source_names::{DescribedSource, check_needs};
 use crate::credentials::{
     CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig, OssutilFile,
-    ProcessConfig, ProviderSpec, SharedFile, SourceEnv, StaticKeyConfig, ToolFileConfig, UriConfig,
-    check_key,
+    ProcessConfig, ProviderSpec, SecretText, SharedFile, SourceEnv, StaticKeyConfig, ToolFileConfig,
+    UriConfig, check_key,
 };
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
@@ -287,14 +287,7 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Result<Secret, ConfigErrorKind> {
         let name = path.display().to_string();
-        let read = match &self.scope {
-            SecretScope::Main | SecretScope::CallersFile => self.env.read_secret(path),
-            SecretScope::TeamFile(directory) => {
-                let resolved = directory.resolve(path, self.env);
-                resolved.and_then(|path| self.env.read_regular(&path, TEAM_SECRET_MAX))
-            }
-        };
-        let file = match read {
+        let file = match self.read(path) {
             Ok(file) => file,
             Err(error) => {
                 self.files.borrow_mut().push(FileDigest::of_unread(path, &error));
@@ -319,11 +312,21 @@ impl<'a> SecretResolver<'a> {
 
     /// Reads a file without secrets. Other users may read it.
     pub(super) fn public_file(&self, path: &Path) -> io::Result<String> {
-        let file = self.env.read_secret(path)?;
+        let file = self.read(path)?;
         let text = file.text.expose().to_owned();
         let digest = ContentDigest::new(text.as_bytes());
         self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });
         Ok(text)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<SecretText> {
+        match &self.scope {
+            SecretScope::Main | SecretScope::CallersFile => self.env.read_secret(path),
+            SecretScope::TeamFile(directory) => {
+                let resolved = directory.resolve(path, self.env);
+                resolved.and_then(|path| self.env.read_regular(&path, TEAM_SECRET_MAX))
+            }
+        }
     }
 
     /// Returns the path of a credential that systemd provides to the unit.

@@ -258,6 +258,16 @@ pub(super) enum ConfigErrorKind {
     AboveCeiling(&'static str, &'static str, String),
     #[error("write file:PATH, the path of a file with allow = \"read\"")]
     CeilingReference,
+    #[error("invalid policy document: {0}")]
+    PolicyDocument(String),
+    #[error("a policy is file:PATH, or a RAM policy document that begins with {{")]
+    PolicyReference,
+    #[error("cannot read {0:?}: {1}; correct the path or its permissions")]
+    PolicyFile(String, String),
+    #[error("a prefix is matched as it is; wildcards are supported only in `policy`")]
+    PrefixWildcard,
+    #[error("a file of callers_dir cannot set `callbacks`; set it for a caller of the main file")]
+    CallbacksElsewhere,
     #[error(
         "a file of callers_dir cannot refer to a variable or a systemd credential, which may hold the secret of another; use file:PATH in that directory"
     )]
@@ -469,8 +479,12 @@ pub(super) enum ConfigWarning {
     MoreInline(usize),
     #[error("the file {0:?} is readable by other users of this host; chmod 600 it")]
     Exposed(String),
-    #[error("the caller may do nothing without this key; set it to \"read\" or \"everything\"")]
+    #[error(
+        "the caller may do nothing without `allow` or `policy`; set allow to \"read\", \"everything\" or rules"
+    )]
     Rightless,
+    #[error("the prefix {0:?} also covers keys such as {0}x; end it with / if it is meant as a folder")]
+    OpenPrefix(String),
     #[error("no listener accepts an identity of {0}; add its kind to identify of a listener")]
     UnreachableCallers(String),
     #[error("no caller has a name that matches; correct the pattern, or add the caller to its file")]

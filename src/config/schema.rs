@@ -39,6 +39,8 @@ pub(super) enum ValueKind {
     TextOrTable(&'static SectionSchema),
     /// `[[key]]`.
     TableList(&'static SectionSchema),
+    /// A string, or a list of inline tables.
+    TextOrTableList(&'static SectionSchema),
     /// `[key.NAME]`, where the key `type` of each section determines its other keys.
     Providers,
 }
@@ -150,9 +152,10 @@ impl SettingSpec {
     /// Returns the keys of the section or sections that the key holds, if they are always the same.
     pub(super) fn section(&self) -> Option<&'static SectionSchema> {
         match self.kind {
-            ValueKind::Table(schema) | ValueKind::TextOrTable(schema) | ValueKind::TableList(schema) => {
-                Some(schema)
-            }
+            ValueKind::Table(schema)
+            | ValueKind::TextOrTable(schema)
+            | ValueKind::TableList(schema)
+            | ValueKind::TextOrTableList(schema) => Some(schema),
             ValueKind::Text
             | ValueKind::Boolean
             | ValueKind::Number

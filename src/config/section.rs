@@ -283,6 +283,11 @@ impl<'a> ConfigSection<'a> {
         self.value(key).is_some_and(|value| value.get_ref().is_table())
     }
 
+    /// Returns whether the value of the key is a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
     /// Returns whether the file has this section.
     pub(super) fn exists(&self) -> bool {
         self.table.is_some()

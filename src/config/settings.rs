@@ -411,7 +411,8 @@ pub(super) fn single_settings() -> Vec<SingleSetting> {
             | ValueKind::Duration
             | ValueKind::Size
             | ValueKind::TextList
-            | ValueKind::TextOrTable(_) => {
+            | ValueKind::TextOrTable(_)
+            | ValueKind::TextOrTableList(_) => {
                 all.push(SingleSetting { path: spec.key.to_owned(), spec });
                 continue;
             }

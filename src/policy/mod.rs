@@ -1,14 +1,30 @@
 //! Access policy: the decision made before every signature. Pure.
 
+mod allow_rule;
+mod caller_rights;
+#[cfg(test)]
+mod decision_tests;
+mod document;
+mod judgement;
+mod listener_request;
+mod permission;
 mod pin;
-mod request_shape;
+mod request_facts;
+mod shape;
 
+pub(crate) use allow_rule::{AllowRule, AllowedGroup, everything, read_only, translate};
+pub use caller_rights::CallerRights;
+pub(crate) use document::{DocumentOptions, PolicyDocument};
 use http::header::ORIGIN;
+pub(crate) use judgement::MissingPermission;
+pub use listener_request::ClientProof;
+pub use listener_request::ListenerRequest;
+pub use listener_request::NamedHost;
+pub(crate) use permission::PermissionList;
 pub(crate) use pin::PinBreach;
-pub use request_shape::NamedHost;
-pub use request_shape::RequestShape;
+pub(crate) use request_facts::RequestOrigin;
+pub(crate) use shape::{NotUnderstood, RequestRewrites, RequestShape, ShapeInput};
 
-use crate::caller::{CallerAccess, IdentityProof};
 use crate::oss::{AccessKind, Operation};
 
 /// The access policy of a listener.
@@ -61,6 +77,8 @@ pub(crate) enum UnsignedForms {
 pub enum PolicyDecision {
     /// The request may be signed.
     Sign,
+    /// The request may be signed if the rights of the caller grant all that it requires.
+    Judge,
     /// The request may be forwarded, but not signed.
     PassUnsigned,
     /// The request is denied.
@@ -112,11 +130,10 @@ pub enum DenyReason {
 impl AccessPolicy {
     /// Decides whether a request may be signed.
     #[must_use]
-    pub fn decide(&self, request: &RequestShape<'_>) -> PolicyDecision {
+    pub fn decide(&self, request: &ListenerRequest<'_>) -> PolicyDecision {
         let operation = request.operation;
-        let access = request.caller.caller().map_or(CallerAccess::Everything, |caller| caller.access);
         // guard: caller-without-rights
-        if access == CallerAccess::Nothing {
+        if request.rights.is_some_and(CallerRights::is_empty) {
             return PolicyDecision::Deny(DenyReason::NoRights);
         }
         // guard: pages-of-other-sites
@@ -126,11 +143,10 @@ impl AccessPolicy {
         if let Some(breach) = request.pin.and_then(|pin| pin::check(pin, request).err()) {
             return PolicyDecision::Deny(breach.into());
         }
-        let announces_url = request.caller.proof() == Some(IdentityProof::Announced);
+        let is_unrestricted = request.rights.is_none_or(CallerRights::is_unrestricted);
+        let announces_url = request.proof == ClientProof::Announced;
         match (operation, self.operations, self.unsigned) {
-            (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass)
-                if access == CallerAccess::Everything =>
-            {
+            (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass) if is_unrestricted => {
                 PolicyDecision::PassUnsigned
             }
             (Operation::Preflight, _, UnsignedForms::Pass) => PolicyDecision::PassUnsigned,
@@ -147,15 +163,18 @@ impl AccessPolicy {
                 PolicyDecision::Deny(DenyReason::ReadOnly(operation))
             }
             // guard: read-only-caller
-            _ if access == CallerAccess::Read && operation.access() == AccessKind::Write => {
+            _ if request.rights.is_some_and(CallerRights::is_read_only)
+                && operation.access() == AccessKind::Write =>
+            {
                 PolicyDecision::Deny(DenyReason::ReadOnlyCaller(operation))
             }
-            _ => PolicyDecision::Sign,
+            _ if is_unrestricted => PolicyDecision::Sign,
+            _ => PolicyDecision::Judge,
         }
     }
 
     /// Returns the denial if a browser reports a page of another origin that is not allowed.
-    fn foreign_page(&self, request: &RequestShape<'_>) -> Option<DenyReason> {
+    fn foreign_page(&self, request: &ListenerRequest<'_>) -> Option<DenyReason> {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
@@ -182,7 +201,7 @@ impl AccessPolicy {
         // guard: names-that-are-set-up
         let is_set_up = request.host == NamedHost::SetUp;
         // guard: no-cross-site-reads-by-ambient-proof
-        let is_ambient = request.caller.proof().is_some_and(IdentityProof::is_ambient);
+        let is_ambient = request.proof == ClientProof::Ambient;
         let shown = self.cross_site_reads == CrossSiteReads::AllowByName && is_set_up && !is_ambient;
         // If `Origin` is present, `Sec-Fetch-Site` is ignored.
         if named {
@@ -198,15 +217,12 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
     use super::{
-        AccessPolicy, AllowedOperations, CrossSiteReads, DenyReason, NamedHost, PolicyDecision, RequestShape,
-        UnsignedForms,
+        AccessPolicy, AllowedOperations, CallerRights, ClientProof, CrossSiteReads, DenyReason,
+        ListenerRequest, NamedHost, PolicyDecision, UnsignedForms,
     };
-    use crate::caller::{Caller, CallerAccess, CallerIdentity, IdentityProof};
     use crate::oss::{Operation, Query};
 
     fn decide(
@@ -227,8 +243,9 @@ mod tests {
     ) -> PolicyDecision {
         let method = &Method::GET;
         let query = &Query::default();
-        policy.decide(&RequestShape {
-            caller: &CallerIdentity::Open,
+        policy.decide(&ListenerRequest {
+            rights: None,
+            proof: ClientProof::Explicit,
             operation,
             host,
             method,
@@ -238,21 +255,17 @@ mod tests {
         })
     }
 
-    fn known(access: CallerAccess, proof: IdentityProof) -> CallerIdentity {
-        let caller = Caller { name: "a".into(), access, presign_max: None, index: 0 };
-        CallerIdentity::Known { caller: Arc::new(caller), proof, expires: None }
-    }
-
     #[test]
     fn a_preflight_of_a_presigned_url_passes_unsigned_from_an_allowed_origin() {
         let policy = AccessPolicy {
             allowed_origins: vec!["https://app.example".to_owned()],
             ..AccessPolicy::default()
         };
-        let decide = |origin: Option<&'static str>, access, proof| {
+        let decide = |origin: Option<&'static str>, rights: CallerRights, proof| {
             let value = |origin| (http::header::ORIGIN, HeaderValue::from_static(origin));
-            policy.decide(&RequestShape {
-                caller: &known(access, proof),
+            policy.decide(&ListenerRequest {
+                rights: Some(&rights),
+                proof,
                 operation: Operation::Preflight,
                 host: NamedHost::Other,
                 method: &Method::OPTIONS,
@@ -263,25 +276,25 @@ mod tests {
         };
         let own = Some("https://app.example");
         let rows = [
-            (own, CallerAccess::Read, IdentityProof::Announced, PolicyDecision::PassUnsigned),
+            (own, CallerRights::read(), ClientProof::Announced, PolicyDecision::PassUnsigned),
             (
                 own,
-                CallerAccess::Nothing,
-                IdentityProof::Announced,
+                CallerRights::nothing(),
+                ClientProof::Announced,
                 PolicyDecision::Deny(DenyReason::NoRights),
             ),
-            (own, CallerAccess::Read, IdentityProof::Open, PolicyDecision::Deny(DenyReason::Preflight)),
-            (own, CallerAccess::Read, IdentityProof::Basic, PolicyDecision::Deny(DenyReason::Preflight)),
-            (None, CallerAccess::Read, IdentityProof::Announced, PolicyDecision::Deny(DenyReason::Preflight)),
+            (own, CallerRights::read(), ClientProof::Explicit, PolicyDecision::Deny(DenyReason::Preflight)),
+            (own, CallerRights::read(), ClientProof::Ambient, PolicyDecision::Deny(DenyReason::Preflight)),
+            (None, CallerRights::read(), ClientProof::Announced, PolicyDecision::Deny(DenyReason::Preflight)),
             (
                 Some("https://evil.example"),
-                CallerAccess::Read,
-                IdentityProof::Announced,
+                CallerRights::read(),
+                ClientProof::Announced,
                 PolicyDecision::Deny(DenyReason::Browser),
             ),
         ];
-        for (origin, access, proof, expected) in rows {
-            assert_eq!(decide(origin, access, proof), expected, "{origin:?} {access:?} {proof:?}");
+        for (origin, rights, proof, expected) in rows {
+            assert_eq!(decide(origin, rights.clone(), proof), expected, "{origin:?} {rights:?} {proof:?}");
         }
     }
 
@@ -291,12 +304,12 @@ mod tests {
             AccessPolicy { cross_site_reads: CrossSiteReads::AllowByName, ..AccessPolicy::default() };
         let cross_site = (HeaderName::from_static("sec-fetch-site"), HeaderValue::from_static("cross-site"));
         for (proof, expected) in [
-            (IdentityProof::Basic, PolicyDecision::Deny(DenyReason::CrossSite)),
-            (IdentityProof::PresignedUrl, PolicyDecision::Sign),
-            (IdentityProof::Open, PolicyDecision::Sign),
+            (ClientProof::Ambient, PolicyDecision::Deny(DenyReason::CrossSite)),
+            (ClientProof::Explicit, PolicyDecision::Sign),
         ] {
-            let decision = policy.decide(&RequestShape {
-                caller: &known(CallerAccess::Everything, proof),
+            let decision = policy.decide(&ListenerRequest {
+                rights: Some(&CallerRights::everything()),
+                proof,
                 operation: Operation::GetObject,
                 host: NamedHost::SetUp,
                 method: &Method::GET,
@@ -322,11 +335,11 @@ mod tests {
 
     #[test]
     fn callers_may_do_what_they_are_allowed() {
-        let decide = |access, operation, unsigned| {
-            let caller = &known(access, IdentityProof::Signature);
+        let decide = |rights: &CallerRights, operation, unsigned| {
             let policy = AccessPolicy { unsigned, ..AccessPolicy::default() };
-            policy.decide(&RequestShape {
-                caller,
+            policy.decide(&ListenerRequest {
+                rights: Some(rights),
+                proof: ClientProof::Explicit,
                 operation,
                 host: NamedHost::Other,
                 method: &Method::GET,
@@ -336,23 +349,23 @@ mod tests {
             })
         };
         let rows = [
-            (CallerAccess::Everything, Operation::PutObject, PolicyDecision::Sign),
-            (CallerAccess::Read, Operation::GetObject, PolicyDecision::Sign),
-            (CallerAccess::Read, Operation::ListObjects, PolicyDecision::Sign),
+            (CallerRights::everything(), Operation::PutObject, PolicyDecision::Sign),
+            (CallerRights::read(), Operation::GetObject, PolicyDecision::Judge),
+            (CallerRights::read(), Operation::ListObjects, PolicyDecision::Judge),
             (
-                CallerAccess::Read,
+                CallerRights::read(),
                 Operation::PutObject,
                 PolicyDecision::Deny(DenyReason::ReadOnlyCaller(Operation::PutObject)),
             ),
-            (CallerAccess::Nothing, Operation::GetObject, PolicyDecision::Deny(DenyReason::NoRights)),
-            (CallerAccess::Nothing, Operation::Preflight, PolicyDecision::Deny(DenyReason::NoRights)),
+            (CallerRights::nothing(), Operation::GetObject, PolicyDecision::Deny(DenyReason::NoRights)),
+            (CallerRights::nothing(), Operation::Preflight, PolicyDecision::Deny(DenyReason::NoRights)),
         ];
-        for (access, operation, expected) in rows {
-            assert_eq!(decide(access, operation, UnsignedForms::Pass), expected, "{access:?} {operation:?}");
+        for (rights, operation, expected) in rows {
+            assert_eq!(decide(&rights, operation, UnsignedForms::Pass), expected, "{rights:?} {operation:?}");
         }
-        let form = |access| decide(access, Operation::PostObject, UnsignedForms::Pass);
-        assert_eq!(form(CallerAccess::Everything), PolicyDecision::PassUnsigned);
-        assert_eq!(form(CallerAccess::Read), PolicyDecision::Deny(DenyReason::PostForm));
+        let form = |rights| decide(&rights, Operation::PostObject, UnsignedForms::Pass);
+        assert_eq!(form(CallerRights::everything()), PolicyDecision::PassUnsigned);
+        assert_eq!(form(CallerRights::read()), PolicyDecision::Deny(DenyReason::PostForm));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderName, HeaderValue, Method};
 
-use super::request_shape::RequestShape;
+use super::listener_request::ListenerRequest;
 use crate::oss::{Bucket, QueryParameter, decode};
 
 /// The part of a request that names, or could name, a bucket other than the pinned one.
@@ -37,7 +37,7 @@ pub enum PinBreach {
 ///
 /// # Errors
 /// The first part of the request that names, or could name, another bucket.
-pub(super) fn check(pin: &Bucket, request: &RequestShape<'_>) -> Result<(), PinBreach> {
+pub(super) fn check(pin: &Bucket, request: &ListenerRequest<'_>) -> Result<(), PinBreach> {
     for name in request.headers.keys() {
         check_header(pin, name, request)?;
     }
@@ -53,7 +53,7 @@ pub(super) fn check(pin: &Bucket, request: &RequestShape<'_>) -> Result<(), PinB
     Ok(())
 }
 
-fn check_header(pin: &Bucket, name: &HeaderName, request: &RequestShape<'_>) -> Result<(), PinBreach> {
+fn check_header(pin: &Bucket, name: &HeaderName, request: &ListenerRequest<'_>) -> Result<(), PinBreach> {
     let mut lines = request.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let name = name.as_str().as_bytes();
     if let Some(name) = find(&COPY_SOURCES, name) {
@@ -261,9 +261,8 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
     use super::PinBreach;
-    use crate::caller::CallerIdentity;
     use crate::oss::{Bucket, Operation, Query};
-    use crate::policy::{AccessPolicy, DenyReason, NamedHost, PolicyDecision, RequestShape};
+    use crate::policy::{AccessPolicy, ClientProof, DenyReason, ListenerRequest, NamedHost, PolicyDecision};
 
     const PIN: &str = "photos-1";
 
@@ -279,8 +278,9 @@ mod tests {
         let operation =
             Operation::classify(&method, false, key.is_empty(), &query, &lines).expect("an operation");
         let pin = Bucket::parse(PIN).expect("a bucket");
-        let shape = RequestShape {
-            caller: &CallerIdentity::Open,
+        let shape = ListenerRequest {
+            rights: None,
+            proof: ClientProof::Explicit,
             operation,
             host: NamedHost::Other,
             method: &method,
@@ -291,7 +291,9 @@ mod tests {
         match AccessPolicy::default().decide(&shape) {
             PolicyDecision::Sign => None,
             PolicyDecision::Deny(DenyReason::Pinned(breach)) => Some(breach),
-            other @ (PolicyDecision::PassUnsigned | PolicyDecision::Deny(_)) => panic!("{target}: {other:?}"),
+            other @ (PolicyDecision::Judge | PolicyDecision::PassUnsigned | PolicyDecision::Deny(_)) => {
+                panic!("{target}: {other:?}")
+            }
         }
     }
 

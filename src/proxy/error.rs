@@ -7,14 +7,16 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::caller_limiter::CallerLimitError;
 use super::headers::PROXY_ERROR;
+use super::judged_body::JudgedBodyError;
 use super::key_error::KeyRequestError;
+use super::permission_denial::PermissionDenial;
 use super::response_body::ResponseBody;
 use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::caller::{HandOutError, IdentityError, JwtError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
-use crate::policy::DenyReason;
+use crate::policy::{DenyReason, NotUnderstood};
 use crate::telemetry::{AccessLogEvent, RejectionCode};
 use crate::transport::{DialError, SendError};
 
@@ -57,6 +59,15 @@ pub(crate) enum ProxyError {
     /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
+    /// The rights of the caller do not grant all that the request requires.
+    #[error(transparent)]
+    NotGranted(#[from] PermissionDenial),
+    /// The request cannot be judged.
+    #[error(transparent)]
+    NotUnderstood(#[from] NotUnderstood),
+    /// The body that is judged cannot be read, or is not the one that the client described.
+    #[error(transparent)]
+    Body(#[from] JudgedBodyError),
     /// The request exceeds a limit of its caller.
     #[error(transparent)]
     CallerLimit(#[from] CallerLimitError),
@@ -112,6 +123,9 @@ impl ProxyError {
             elements.extend(why.elements());
             ec = why.ec();
             elements.extend(ec.map(|ec| ("EC", ec.to_owned())));
+        }
+        if let Self::NotGranted(denial) = self {
+            elements.extend(denial.elements());
         }
         let extra: Vec<_> = elements.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let document = ErrorDocument {
@@ -175,6 +189,9 @@ impl ProxyError {
             | Self::Expectation
             | Self::Unidentified(_)
             | Self::Denied(_)
+            | Self::NotGranted(_)
+            | Self::NotUnderstood(_)
+            | Self::Body(_)
             | Self::CallerLimit(_)
             | Self::Keys(_)
             | Self::Credentials(_)
@@ -241,6 +258,9 @@ impl ProxyError {
                 DenyReason::Preflight => Parts(FORBIDDEN, Code::Preflight, "AccessDenied"),
                 DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
+            Self::NotGranted(_) => Parts(FORBIDDEN, Code::Denied, "AccessDenied"),
+            Self::NotUnderstood(_) => Parts(BAD, Code::NotUnderstood, "InvalidArgument"),
+            Self::Body(why) => Parts::of_judged_body(*why),
             Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
             Self::Keys(why) => Parts::without_keys(why),
             Self::Credentials(_) | Self::SigningKey(_) => {
@@ -292,6 +312,16 @@ impl ErrorResponseParts {
                 }
                 MalformedKind::Denied => Self(FORBIDDEN, Code::MalformedSignature, "AccessDenied"),
             },
+        }
+    }
+
+    /// Returns the parts for a body that cannot be judged.
+    fn of_judged_body(why: JudgedBodyError) -> Self {
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        match why {
+            JudgedBodyError::TooLong(_) => Self(BAD, RejectionCode::TooLarge, "EntityTooLarge"),
+            JudgedBodyError::Digest => Self(BAD, RejectionCode::BadRequest, "InvalidDigest"),
+            JudgedBodyError::Broken => Self(BAD, RejectionCode::BadRequest, "RequestTimeout"),
         }
     }
 

@@ -7,11 +7,13 @@ mod dry_run;
 mod endpoint_cache;
 mod error;
 mod headers;
+mod judged_body;
 mod key_document;
 mod key_error;
 mod key_page;
 mod limited_cache;
 mod page_isolation;
+mod permission_denial;
 mod plain_error;
 mod redact;
 mod rejected_identity;
@@ -50,7 +52,7 @@ use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use headers::REQUEST_ID;
 use request::InboundRequest;
 use response::UpstreamResponse;
-use stages::{LocatedRequest, RoutedRequest, SignedRequest};
+use stages::{AdmittedRequest, LocatedRequest, RoutedRequest, SignedRequest};
 use state::SignatureTimes;
 use trace::RequestTrace;
 
@@ -139,8 +141,13 @@ async fn sign<'a>(
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;
     }
-    let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
-    match admitted.route(core, trace)? {
+    let authorized = match identified.admit(&listener.rules.policy, &core.state().routing_table, trace)? {
+        AdmittedRequest::Authorized(authorized) => authorized,
+        AdmittedRequest::ToJudge(to_judge) => {
+            Box::pin(to_judge.judge(core, listener, inbound, trace)).await?
+        }
+    };
+    match authorized.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {
             let (signed_at, valid_at) = match times {
                 SignatureTimes::Current => {

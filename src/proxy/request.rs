@@ -4,22 +4,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 
 use super::caller_limiter::CallerPermit;
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
+use super::judged_body::{self, JudgedBodyError};
 use super::page_isolation::PageIsolation;
 use super::response_body::ResponseBody;
 use super::state::{AcceptingListener, ProxyState, RequestLimits};
 use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
 use crate::caller;
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
-use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
+use crate::transport::{BodySource, ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
 /// An inbound request. Its parts are taken one by one; a rejection depends on the remaining ones.
 pub(super) struct InboundRequest {
@@ -32,6 +34,8 @@ pub(super) struct InboundRequest {
     holds_back: bool,
     ends: EofSemantics,
     body: Option<Incoming>,
+    /// The body that was read to judge the request, and replaces that of the client.
+    judged_body: Option<Bytes>,
     in_flight: Rc<()>,
     /// The permit of the caller, if it has limits.
     permit: Option<Rc<CallerPermit>>,
@@ -141,6 +145,7 @@ impl InboundRequest {
                 EofSemantics::Surely
             },
             body: Some(body),
+            judged_body: None,
             in_flight,
             permit: None,
             isolation: PageIsolation::default(),
@@ -166,6 +171,7 @@ impl InboundRequest {
             holds_back: false,
             ends: EofSemantics::Surely,
             body: None,
+            judged_body: None,
             in_flight,
             permit: None,
             isolation: PageIsolation::default(),
@@ -258,11 +264,49 @@ impl InboundRequest {
         let permit = self.permit.take();
         let upload = permit.as_ref().and_then(|permit| permit.upload().map(Arc::clone));
         let byte_observer = Box::new(ReceivedByteObserver { byte_counter, _permit: permit });
-        let mut body = RequestBody::new(self.body.take()?, self.ends, byte_observer, limits.body, in_flight);
+        let (source, ends) = match self.judged_body.clone() {
+            Some(body) => (BodySource::Buffered(Full::new(body)), EofSemantics::Surely),
+            None => (BodySource::Client(self.body.take()?), self.ends),
+        };
+        let mut body = RequestBody::new(source, ends, byte_observer, limits.body, in_flight);
         if let Some(upload) = upload {
             body = body.throttled(upload);
         }
         Some(head.map(|()| body))
+    }
+
+    /// Reads a body that is judged, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`JudgedBodyError`] if it is longer, incomplete, or not the one of `Content-MD5`.
+    pub(super) async fn read_judged(
+        &mut self,
+        limit: usize,
+        stall: Duration,
+        headers: &HeaderMap,
+    ) -> Result<Bytes, JudgedBodyError> {
+        let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
+        if let RequestFraming::Length(length) = self.framing
+            && length > limit as u64
+        {
+            self.body = Some(body);
+            return Err(JudgedBodyError::TooLong(limit));
+        }
+        let bytes = judged_body::read(body, limit, stall, headers).await?;
+        // With HTTP/2, the end of a body without a length may be a reset.
+        if self.ends == EofSemantics::WithItsStream
+            && self.framing != RequestFraming::Length(bytes.len() as u64)
+        {
+            return Err(JudgedBodyError::Broken);
+        }
+        self.replace_body(bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Replaces the body.
+    pub(super) fn replace_body(&mut self, body: Bytes) {
+        self.framing = RequestFraming::Length(body.len() as u64);
+        self.judged_body = Some(body);
     }
 
     /// Sets the framing headers in the head that will be sent.
@@ -297,6 +341,7 @@ impl InboundRequest {
     pub(super) fn answer(self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
         let done = match (self.body, self.framing) {
             (None, RequestFraming::Absent | RequestFraming::Length(0)) => true,
+            (None, _) if self.judged_body.is_some() => true,
             (None, RequestFraming::Length(_) | RequestFraming::Chunked) => false,
             (Some(body), _) if body.is_end_stream() => true,
             (Some(body), RequestFraming::Length(length))

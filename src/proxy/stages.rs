@@ -1,10 +1,11 @@
 //! The stages of a request, one type for each. Their fields are private to this file: only policy
-//! makes an [`AdmittedRequest`], and only an [`AdmittedRequest`] can be routed. Only a
+//! makes an [`AuthorizedRequest`], and only an [`AuthorizedRequest`] can be routed. Only a
 //! [`SignableRoute`] has a `sign` method.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use tokio::time::Instant;
 
@@ -12,7 +13,9 @@ use super::caller_limiter::CallerPermit;
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
 use super::headers::prepare_headers;
+use super::judged_body;
 use super::page_isolation::PageIsolation;
+use super::permission_denial::PermissionDenial;
 use super::request::InboundRequest;
 use super::response::{KeyRejection, UpstreamResponse};
 use super::routed_clock::RoutedClock;
@@ -21,10 +24,15 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::{LocatedObject, RoutingTable, UpstreamId};
-use crate::caller::{self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, SignatureClock};
+use crate::caller::{
+    self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, SignatureClock,
+};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
-use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
+use crate::policy::{
+    AccessPolicy, ClientProof, ListenerRequest, NamedHost, PolicyDecision, RequestOrigin, RequestRewrites,
+    RequestShape, ShapeInput,
+};
 use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
@@ -44,16 +52,30 @@ pub(super) struct IdentifiedRequest {
     caller: CallerIdentity,
 }
 
-/// A request that policy allows: the only type that can be routed.
-pub(super) struct AdmittedRequest {
-    located: Box<LocatedRequest>,
-    caller: CallerIdentity,
-    decision: AdmittedDecision,
+/// A request that the policy of the listener allows.
+pub(super) enum AdmittedRequest {
+    /// The caller may do everything, or the request is not signed.
+    Authorized(AuthorizedRequest),
+    /// The rights of the caller decide.
+    ToJudge(RequestToJudge),
 }
 
-enum AdmittedDecision {
+/// A request whose caller has limited rights.
+pub(super) struct RequestToJudge {
+    located: Box<LocatedRequest>,
+    caller: CallerIdentity,
+}
+
+/// A request that all policies allow: the only type that can be routed.
+pub(super) struct AuthorizedRequest {
+    located: Box<LocatedRequest>,
+    caller: CallerIdentity,
+    signing: SigningChoice,
+}
+
+enum SigningChoice {
     Sign,
-    Unsigned,
+    PassUnsigned,
 }
 
 /// A request with a known destination.
@@ -194,7 +216,7 @@ impl IdentifiedRequest {
         Ok(())
     }
 
-    /// Returns the request if policy allows it. No other function makes an [`AdmittedRequest`].
+    /// Returns the request if the policy of the listener allows it.
     pub(super) fn admit(
         self,
         policy: &AccessPolicy,
@@ -203,8 +225,13 @@ impl IdentifiedRequest {
     ) -> Result<AdmittedRequest, ProxyError> {
         let Self { located, caller } = self;
         let AddressedRequest { method, object } = &located.request;
-        let shape = RequestShape {
-            caller: &caller,
+        let shape = ListenerRequest {
+            rights: caller.caller().map(|caller| &caller.rights),
+            proof: match caller.proof() {
+                Some(IdentityProof::Announced) => ClientProof::Announced,
+                Some(proof) if proof.is_ambient() => ClientProof::Ambient,
+                Some(_) | None => ClientProof::Explicit,
+            },
             operation: object.operation,
             host: if object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other },
             method,
@@ -214,23 +241,85 @@ impl IdentifiedRequest {
         };
         let verdict = policy.decide(&shape);
         trace.record_decision(verdict);
-        let decision = match verdict {
-            PolicyDecision::Sign => AdmittedDecision::Sign,
-            PolicyDecision::PassUnsigned => AdmittedDecision::Unsigned,
+        let signing = match verdict {
+            PolicyDecision::Sign => SigningChoice::Sign,
+            PolicyDecision::PassUnsigned => SigningChoice::PassUnsigned,
+            // guard: limited-rights-are-judged
+            PolicyDecision::Judge => {
+                return Ok(AdmittedRequest::ToJudge(RequestToJudge { located, caller }));
+            }
             PolicyDecision::Deny(denial) => return Err(denial.into()),
         };
-        Ok(AdmittedRequest { located, caller, decision })
+        Ok(AdmittedRequest::Authorized(AuthorizedRequest { located, caller, signing }))
     }
 }
 
-impl AdmittedRequest {
+impl RequestToJudge {
+    /// Returns the request if the rights of the caller grant all that it requires. What was judged
+    /// replaces what the client sent.
+    pub(super) async fn judge(
+        self,
+        core: &WorkerCore,
+        listener: &AcceptingListener,
+        inbound: &mut InboundRequest,
+        trace: &mut impl RequestTrace,
+    ) -> Result<AuthorizedRequest, ProxyError> {
+        let Self { mut located, caller } = self;
+        let body = match RequestShape::body_limit(located.request.object.operation) {
+            Some(limit) => inbound.read_judged(limit, core.transport().stall(), &located.headers).await?,
+            None => Bytes::new(),
+        };
+        let LocatedRequest { request, headers, .. } = &mut *located;
+        let AddressedRequest { method, object } = &*request;
+        let region = core.state().routing_table.get(object.upstream).region.as_ref();
+        let rewrites = match caller.caller() {
+            None => RequestRewrites::default(),
+            Some(known) => {
+                let shape = RequestShape::read(ShapeInput {
+                    operation: object.operation,
+                    method,
+                    bucket: object.bucket.as_ref(),
+                    key: object.key.as_bytes(),
+                    query: &object.query,
+                    headers,
+                    body: &body,
+                    origin: RequestOrigin {
+                        caller: &known.name,
+                        address: listener.client,
+                        secure: listener.rules.tls,
+                        now: core.clock().now(),
+                    },
+                    region: region.map_or("", Region::as_str),
+                    callbacks: known.callbacks,
+                })?;
+                let judged = known.rights.judge(&shape.permissions, &shape.facts);
+                judged.map_err(|missing| PermissionDenial::new(missing, &shape.permissions))?;
+                shape.rewrites
+            }
+        };
+        for (name, value) in rewrites.headers {
+            match value {
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
+            }
+        }
+        if let Some(body) = rewrites.body {
+            judged_body::set_digest(headers, &body);
+            inbound.replace_body(body.into());
+        }
+        trace.record_decision(PolicyDecision::Sign);
+        Ok(AuthorizedRequest { located, caller, signing: SigningChoice::Sign })
+    }
+}
+
+impl AuthorizedRequest {
     /// Resolves the destination, and normalizes the headers for the upstream request.
     pub(super) fn route<'a>(
         self,
         core: &'a WorkerCore,
         trace: &mut impl RequestTrace,
     ) -> Result<RoutedRequest<'a>, ProxyError> {
-        let Self { mut located, caller, decision } = self;
+        let Self { mut located, caller, signing } = self;
         let object = &located.request.object;
         let state = core.state();
         let upstream = state.upstream(object.upstream).ok_or(SigningKeyError::NoRegion)?;
@@ -242,8 +331,8 @@ impl AdmittedRequest {
             caller::name_in_user_agent(&mut located.headers, proven);
         }
         let caller = caller.caller().map(|caller| &**caller);
-        Ok(match (decision, upstream.source_for(caller)) {
-            (AdmittedDecision::Sign, Some(source)) => {
+        Ok(match (signing, upstream.source_for(caller)) {
+            (SigningChoice::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
                 RoutedRequest::ToSign(SignableRoute {
                     located,
@@ -252,7 +341,7 @@ impl AdmittedRequest {
                     source,
                 })
             }
-            (AdmittedDecision::Sign, None) | (AdmittedDecision::Unsigned, _) => {
+            (SigningChoice::Sign, None) | (SigningChoice::PassUnsigned, _) => {
                 RoutedRequest::Unsigned(UnsignedRequest { located, cached_endpoint })
             }
         })

@@ -20,6 +20,7 @@ pub(crate) enum RejectionCode {
     MalformedSignature,
     Method,
     NoIdentity,
+    NotUnderstood,
     OverCapacity,
     Pinned,
     PostForm,
@@ -55,6 +56,7 @@ impl RejectionCode {
             Self::MalformedSignature => "malformed-signature",
             Self::Method => "method",
             Self::NoIdentity => "no-identity",
+            Self::NotUnderstood => "not-understood",
             Self::OverCapacity => "over-capacity",
             Self::Pinned => "pinned",
             Self::PostForm => "post-form",
@@ -96,6 +98,7 @@ impl RejectionCode {
             | Self::MalformedSignature
             | Self::Method
             | Self::NoIdentity
+            | Self::NotUnderstood
             | Self::OverCapacity
             | Self::Pinned
             | Self::PostForm

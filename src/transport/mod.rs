@@ -2,6 +2,7 @@
 //! separate pool. A request on an idle connection takes no lock: workers share only the records of
 //! dials.
 
+mod body_source;
 mod connect_error;
 mod connection;
 mod destination;
@@ -41,6 +42,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tracing::warn;
 
+pub(crate) use body_source::BodySource;
 pub(crate) use connect_error::{CertificateFault, ConnectFailure, DialPhase};
 pub(crate) use destination::{LoopbackPolicy, UpstreamDestination, UpstreamTls};
 pub(crate) use dial::UpstreamReachability;

@@ -10,9 +10,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::body_source::BodySource;
 use super::io_timeout::IdleTimeout;
 use super::rate_bucket::RateBucket;
 use super::silence::{ResponseWaits, WaitPeriod};
@@ -32,7 +33,7 @@ pub(crate) struct RequestBody {
 #[derive(Debug)]
 pub(super) struct BodyState {
     /// `None` for a request of the proxy itself, which has no body.
-    inner: RefCell<Option<Incoming>>,
+    inner: RefCell<Option<BodySource>>,
     ends: EofSemantics,
     taken: Cell<u64>,
     /// The observer of the bytes read.
@@ -117,7 +118,7 @@ impl RequestBody {
     /// is held as long as the body. A body of more than `limit` bytes fails.
     #[must_use]
     pub(crate) fn new(
-        inner: Incoming,
+        inner: BodySource,
         ends: EofSemantics,
         byte_observer: Box<dyn ByteObserver>,
         limit: u64,
@@ -133,7 +134,7 @@ impl RequestBody {
     }
 
     fn from_parts(
-        inner: Option<Incoming>,
+        inner: Option<BodySource>,
         ends: EofSemantics,
         byte_observer: Box<dyn ByteObserver>,
         limit: u64,

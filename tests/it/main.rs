@@ -44,6 +44,7 @@ mod matrix;
 mod operations;
 mod outages;
 mod places;
+mod policy;
 mod presign;
 mod process;
 mod properties;

@@ -29,7 +29,7 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
     match verdict {
         Some(PolicyDecision::Sign) => entry("policy", "allowed"),
         Some(PolicyDecision::PassUnsigned) => entry("policy", "allowed, but never signed"),
-        Some(PolicyDecision::Deny(_)) => entry("policy", "denied"),
+        Some(PolicyDecision::Deny(_) | PolicyDecision::Judge) => entry("policy", "denied"),
         None => {}
     }
     if let Some(route) = route {

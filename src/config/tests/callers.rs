@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused, warned};
 use crate::address::UpstreamId;
-use crate::caller::{CallerAccess, CallerSettings, IdentityKinds};
+use crate::caller::{CallerSettings, IdentityKinds};
 use crate::config::{ProxyConfig, SettingLayer, caller_changes};
+use crate::policy::CallerRights;
 
 /// A secret of 40 characters.
 const SECRET: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -64,10 +65,10 @@ fn callers_are_read_with_their_rights_and_keys() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!(config.listen[0].identify, IdentityKinds { key: true, ..IdentityKinds::default() });
     let Some([a, b]) = config.callers.as_deref() else { panic!("{:?}", config.callers) };
-    assert_eq!((a.name.as_str(), a.access, a.is_open), ("team-a", CallerAccess::Everything, false));
+    assert_eq!((a.name.as_str(), a.rights.clone(), a.is_open), ("team-a", CallerRights::everything(), false));
     let keys: Vec<_> = a.keys.iter().map(|key| (key.id.as_str(), key.secret.expose())).collect();
     assert_eq!(keys, [("a", SECRET), ("a", "a-new-secret-of-40-characters-0123456789")]);
-    assert_eq!((b.name.as_str(), b.access, b.is_open), ("Team.B_2", CallerAccess::Read, true));
+    assert_eq!((b.name.as_str(), b.rights.clone(), b.is_open), ("Team.B_2", CallerRights::read(), true));
     assert_eq!((b.keys[0].id.as_str(), b.keys[0].secret.expose()), ("b-1", SECRET));
     assert!(!format!("{config:?}").contains(SECRET));
 }
@@ -76,7 +77,7 @@ fn callers_are_read_with_their_rights_and_keys() {
 fn a_caller_without_allow_may_do_nothing_and_causes_a_warning() {
     let text = format!("{UPSTREAM}[[caller]]\nname = \"a\"\nopen = true\n");
     warned(&text, "proxy.toml:3: caller.allow", "may do nothing");
-    assert_eq!(callers(&text)[0].access, CallerAccess::Nothing);
+    assert_eq!(callers(&text)[0].rights, CallerRights::nothing());
     refused(&format!("{text}allow = \"all\"\n"), "proxy.toml:6: caller.allow", "everything, read");
 }
 

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::{UPSTREAM, World, load_in, mistakes};
-use crate::caller::CallerAccess;
 use crate::config::{BrokenCallersFile, CallerSources, ConfigErrors, ProxyConfig};
+use crate::policy::CallerRights;
 
 const A: &str = "[[caller]]\nname = \"a\"\nallow = \"read\"\n\
                  key = [{ id = \"a-1\", secret = \"0123456789abcdef0123456789aaaaaa\" }]\n";
@@ -227,8 +227,9 @@ fn no_file_of_the_directory_grants_more_than_the_ceiling() {
     assert_eq!((names(&open), faults(&open).len()), (vec!["a", "b"], 0));
     // A lower ceiling applies to callers that are kept, too.
     let lowered = reloaded(top, &files, &open.caller_sources);
-    let access: Vec<CallerAccess> = lowered.callers.iter().flatten().map(|caller| caller.access).collect();
-    assert_eq!(access, [CallerAccess::Read; 2]);
+    let rights: Vec<CallerRights> =
+        lowered.callers.iter().flatten().map(|caller| caller.rights.clone()).collect();
+    assert_eq!(rights, [CallerRights::read(), CallerRights::read()]);
     for (ceiling, words) in [
         ("allow = \"all\"", "ceiling.toml:1: allow: invalid value \"all\"; expected one of everything, read"),
         ("", "ceiling.toml: allow: missing; write allow"),
@@ -242,6 +243,56 @@ fn no_file_of_the_directory_grants_more_than_the_ceiling() {
     assert!(shown.len() == 1 && shown[0].contains("cannot read \"ceiling.toml\""), "{shown:?}");
     let shown = mistakes(load_with(&top.replace("file:", ""), &files));
     assert!(shown.len() == 1 && shown[0].contains("write file:PATH"), "{shown:?}");
+}
+
+#[test]
+fn a_team_cannot_allow_itself_callbacks() {
+    let file = "[[caller]]\nname = \"a\"\nallow = \"everything\"\ncallbacks = true\nuid = 7\n";
+    let start = started("callers_dir = \"d\"", &[("d/a.toml", file)]);
+    let words = "d/a.toml:4: caller.callbacks: a file of callers_dir cannot set `callbacks`";
+    assert!(faults(&start)[0].starts_with(words), "{:?}", faults(&start));
+}
+
+#[test]
+fn rights_are_rules_or_documents_and_mistakes_in_them_have_a_line() {
+    let caller = |rights: &str| {
+        format!(
+            "[[caller]]\nname = \"a\"\nuid = 7\n{rights}\n[[listen]]\naddress = \"unix:/run/x.sock\"\nidentify = [\"uid\"]\n"
+        )
+    };
+    let document = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+    let files = [("p.json", document)];
+    for (rights, expected) in [
+        ("policy = [\"file:p.json\"]", "policy"),
+        ("allow = [{ group = [\"read\"], bucket = \"team-data\" }]", "policy"),
+        ("allow = \"read\"\npolicy = [\"file:p.json\"]", "policy"),
+        ("allow = \"read\"", "read"),
+    ] {
+        let loaded = load_with(&caller(rights), &files).expect(rights);
+        let rights: Vec<&str> = loaded.callers.iter().flatten().map(|one| one.rights.as_str()).collect();
+        assert_eq!(rights, [expected]);
+    }
+    for (rights, words) in [
+        ("policy = [\"p.json\"]", "proxy.toml:4: caller.policy: a policy is file:PATH, or"),
+        ("policy = [\"file:q.json\"]", "proxy.toml:4: caller.policy: cannot read \"q.json\""),
+        (
+            "policy = ['{\"Version\":\"1\"}']",
+            "proxy.toml:4: caller.policy: invalid policy document: the document has no statement",
+        ),
+        (
+            "allow = [{ group = [\"all\"], bucket = \"team-data\" }]",
+            "proxy.toml:4: caller.allow.group: invalid value \"all\"",
+        ),
+        ("allow = [{ group = [\"read\"] }]", "proxy.toml:4: caller.allow.bucket: missing; write bucket"),
+        (
+            "allow = [{ group = [\"read\"], bucket = \"team-data\", prefix = \"a*\" }]",
+            "proxy.toml:4: caller.allow.prefix: a prefix is matched",
+        ),
+        ("allow = \"write\"", "proxy.toml:4: caller.allow: invalid value \"write\""),
+    ] {
+        let shown = mistakes(load_with(&caller(rights), &files));
+        assert!(shown.iter().any(|line| line.starts_with(words)), "{words}: {shown:?}");
+    }
 }
 
 #[test]

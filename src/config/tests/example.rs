@@ -12,6 +12,8 @@ use crate::config::{ProxyConfig, duration, size};
 
 const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
 /// RFC 8037, A.2.
+const POLICY: &str = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:GetObject","Resource":"acs:oss:*:*:team-data/*"}]}"#;
+
 const KEY_SET: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
@@ -148,7 +150,8 @@ fn fits(spec: &SettingSpec, value: &toml::Value) -> bool {
         ValueKind::TextList => value.as_array().is_some_and(|items| items.iter().all(toml::Value::is_str)),
         ValueKind::Table(schema) => has_only_keys(schema, value),
         ValueKind::TextOrTable(schema) => value.is_str() || has_only_keys(schema, value),
-        ValueKind::TableList(schema) => {
+        ValueKind::TextOrTableList(_) if value.is_str() => true,
+        ValueKind::TableList(schema) | ValueKind::TextOrTableList(schema) => {
             let has_all = |item: &toml::Value| {
                 has_only_keys(schema, item)
                     && item.as_table().is_some_and(|table| table.len() == schema.settings().count())
@@ -192,6 +195,7 @@ fn what_the_example_only_shows_is_understood_too() {
             ("/run/secrets/team-a-token", ("0123456789abcdef0123456789abcdef76543210", false)),
             ("/etc/oss-signing-proxy/jwks.json", (KEY_SET, false)),
             ("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt", ("x", false)),
+            ("/etc/oss-signing-proxy/team-a.json", (POLICY, false)),
             ("listener.pem", ("x", false)),
             ("listener-key.pem", ("x", false)),
             ("clients.pem", ("x", false)),

@@ -22,10 +22,12 @@ fn reference_tables() -> Vec<ReferenceTable> {
     let mut tables = Vec::new();
     for spec in ROOT.settings() {
         match spec.kind {
-            ValueKind::Table(schema) | ValueKind::TableList(schema) => tables.push(ReferenceTable {
-                heading: format!("### `{}`", schema.name),
-                rows: schema.settings().flat_map(|spec| rows_of("", spec)).collect(),
-            }),
+            ValueKind::Table(schema) | ValueKind::TableList(schema) | ValueKind::TextOrTableList(schema) => {
+                tables.push(ReferenceTable {
+                    heading: format!("### `{}`", schema.name),
+                    rows: schema.settings().flat_map(|spec| rows_of("", spec)).collect(),
+                })
+            }
             ValueKind::Providers => tables.push(ReferenceTable {
                 heading: "### `[credentials.NAME]`".to_owned(),
                 rows: provider_rows(),
@@ -101,6 +103,7 @@ pub(super) fn type_name(kind: ValueKind) -> &'static str {
         ValueKind::TextList => "list of strings",
         ValueKind::Table(_) => "table",
         ValueKind::TextOrTable(_) => "string or table",
+        ValueKind::TextOrTableList(_) => "string or tables",
         ValueKind::TableList(_) | ValueKind::Providers => "tables",
     }
 }

@@ -39,7 +39,11 @@ fn credentials(kind: &str, key: &str) -> String {
 /// Returns values in the syntax of the file that do not have the type of a key.
 fn mistyped(spec: &SettingSpec) -> Vec<&'static str> {
     let own = match spec.kind {
-        ValueKind::Text | ValueKind::Duration | ValueKind::Size | ValueKind::TextOrTable(_) => "\"x\"",
+        ValueKind::Text
+        | ValueKind::Duration
+        | ValueKind::Size
+        | ValueKind::TextOrTable(_)
+        | ValueKind::TextOrTableList(_) => "\"x\"",
         ValueKind::Boolean => "true",
         ValueKind::Number => "5",
         ValueKind::TextList => "[\"x\"]",

@@ -1,8 +1,8 @@
-//! The parts of a request that the access policy depends on.
+//! The parts of a request that the policy of a listener depends on.
 
 use http::{HeaderMap, Method};
 
-use crate::caller::CallerIdentity;
+use super::caller_rights::CallerRights;
 use crate::oss::{Bucket, Operation, Query};
 
 /// The kind of host that a request names.
@@ -14,11 +14,24 @@ pub enum NamedHost {
     Other,
 }
 
-/// The parts of a request that the policy depends on.
+/// The proof of identity of a request, as far as the policy of a listener depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientProof {
+    /// A proof in the request itself, or none.
+    Explicit,
+    /// A proof that browsers add by themselves, also for pages of other sites.
+    Ambient,
+    /// A preflight that names the caller of the request after it.
+    Announced,
+}
+
+/// The parts of a request that the policy of a listener depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestShape<'a> {
-    /// The identity of the client.
-    pub caller: &'a CallerIdentity,
+pub struct ListenerRequest<'a> {
+    /// The rights of the caller; `None` if the configuration has no callers.
+    pub rights: Option<&'a CallerRights>,
+    /// The proof of identity.
+    pub proof: ClientProof,
     /// The operation.
     pub operation: Operation,
     /// The kind of host that the request names.

@@ -1,0 +1,343 @@
+//! RAM policy documents: the policy language of the proxy. Parsed strictly: a key that is ignored
+//! would grant more than its author meant.
+
+mod action_pattern;
+mod condition_key;
+mod condition_test;
+mod resource_pattern;
+mod strict_json;
+mod text_pattern;
+
+use action_pattern::ActionPattern;
+pub(crate) use action_pattern::InvalidAction;
+pub(crate) use condition_test::InvalidCondition;
+use condition_test::{ConditionOperator, ConditionTest, TestResult};
+pub(crate) use resource_pattern::InvalidResource;
+use resource_pattern::ResourcePattern;
+use strict_json::StrictJson;
+
+use super::permission::RequiredPermission;
+use super::request_facts::RequestFacts;
+
+/// A RAM policy document of version 1 ("Policy structure and syntax", RAM documentation).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PolicyDocument {
+    statements: Vec<PolicyStatement>,
+}
+
+/// The settings that the parser of documents depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DocumentOptions<'a> {
+    /// The account that owns the buckets, if it is configured.
+    pub(crate) account: Option<&'a str>,
+    /// Whether the document is also the session policy of the credentials, so that OSS evaluates
+    /// the conditions that the proxy cannot.
+    pub(crate) session_policy: bool,
+}
+
+/// The reason why a document is rejected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidDocument {
+    /// The text is not JSON, or repeats a key.
+    #[error("invalid JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A value is of another kind.
+    #[error("{place} must be {expected}, not {found}")]
+    Kind {
+        /// The name of the element.
+        place: &'static str,
+        /// The kind that it must have.
+        expected: &'static str,
+        /// The kind that it has.
+        found: &'static str,
+    },
+    /// The document has an element that RAM does not have.
+    #[error("a policy document has no element {0:?}; it has Version and Statement")]
+    DocumentElement(String),
+    /// The version is missing or not 1.
+    #[error("Version must be \"1\"")]
+    Version,
+    /// There is no statement.
+    #[error("the document has no statement")]
+    Empty,
+    /// A statement is rejected.
+    #[error("statement {}: {error}", index + 1)]
+    Statement {
+        /// The position, from 0.
+        index: usize,
+        /// The reason.
+        error: InvalidStatement,
+    },
+}
+
+/// The reason why a statement is rejected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidStatement {
+    /// A value is of another kind.
+    #[error("{place} must be {expected}, not {found}")]
+    Kind {
+        /// The name of the element.
+        place: String,
+        /// The kind that it must have.
+        expected: &'static str,
+        /// The kind that it has.
+        found: &'static str,
+    },
+    /// The statement has an element that RAM does not have.
+    #[error("a statement has no element {0:?}; it has Effect, Action or NotAction, Resource, and Condition")]
+    Element(String),
+    /// The effect is missing or unknown.
+    #[error("Effect must be \"Allow\" or \"Deny\"")]
+    Effect,
+    /// Both or none of `Action` and `NotAction` are present.
+    #[error("exactly one of Action and NotAction must be present")]
+    Actions,
+    /// `Resource` is missing.
+    #[error("Resource is missing")]
+    NoResource,
+    /// A list is empty.
+    #[error("{0} is empty")]
+    EmptyList(String),
+    /// An action is rejected.
+    #[error("{0:?}: {1}")]
+    Action(String, InvalidAction),
+    /// A resource is rejected.
+    #[error("{0:?}: {1}")]
+    Resource(String, InvalidResource),
+    /// A condition is rejected.
+    #[error(transparent)]
+    Condition(#[from] InvalidCondition),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PolicyStatement {
+    effect: StatementEffect,
+    actions: ActionList,
+    resources: Vec<ResourcePattern>,
+    conditions: Vec<ConditionTest>,
+}
+
+/// The effect of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StatementEffect {
+    Allow,
+    Deny,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ActionList {
+    Listed(Vec<ActionPattern>),
+    AllBut(Vec<ActionPattern>),
+}
+
+impl PolicyDocument {
+    /// Parses a document.
+    ///
+    /// # Errors
+    /// [`InvalidDocument`], the first reason why the text is rejected.
+    pub(crate) fn parse(text: &str, options: DocumentOptions<'_>) -> Result<Self, InvalidDocument> {
+        let json: StrictJson = serde_json::from_str(text)?;
+        let StrictJson::Object(entries) = json else {
+            let found = json.kind();
+            return Err(InvalidDocument::Kind { place: "the document", expected: "an object", found });
+        };
+        let (mut version, mut statements) = (None, None);
+        for (name, value) in entries {
+            match name.as_str() {
+                "Version" => version = Some(value),
+                "Statement" => statements = Some(value),
+                _ => return Err(InvalidDocument::DocumentElement(name)),
+            }
+        }
+        if version != Some(StrictJson::Text("1".to_owned())) {
+            return Err(InvalidDocument::Version);
+        }
+        let statements = statements.ok_or(InvalidDocument::Empty)?;
+        let StrictJson::Array(all) = statements else {
+            let found = statements.kind();
+            return Err(InvalidDocument::Kind { place: "Statement", expected: "an array", found });
+        };
+        if all.is_empty() {
+            return Err(InvalidDocument::Empty);
+        }
+        let parse = |(index, statement)| {
+            PolicyStatement::parse(statement, options)
+                .map_err(|error| InvalidDocument::Statement { index, error })
+        };
+        Ok(Self { statements: all.into_iter().enumerate().map(parse).collect::<Result<_, _>>()? })
+    }
+
+    /// Returns whether a statement grants every action on every resource without a condition.
+    pub(super) fn grants_everything(&self) -> bool {
+        self.statements.iter().any(PolicyStatement::grants_everything)
+    }
+
+    /// Returns whether a statement denies anything.
+    pub(super) fn has_deny(&self) -> bool {
+        self.statements.iter().any(|statement| statement.effect == StatementEffect::Deny)
+    }
+
+    /// Returns the position of the first statement with this effect that applies.
+    pub(super) fn applying(
+        &self,
+        effect: StatementEffect,
+        permission: &RequiredPermission<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> Option<usize> {
+        self.statements
+            .iter()
+            .position(|statement| statement.effect == effect && statement.applies(permission, facts))
+    }
+}
+
+impl PolicyStatement {
+    fn parse(statement: StrictJson, options: DocumentOptions<'_>) -> Result<Self, InvalidStatement> {
+        let StrictJson::Object(entries) = statement else {
+            return Err(kind_error("the statement", "an object", &statement));
+        };
+        let mut effect = None;
+        let mut actions = Vec::new();
+        let mut resources = None;
+        let mut conditions = Vec::new();
+        for (name, value) in entries {
+            match name.as_str() {
+                "Effect" => effect = Some(parse_effect(&value)?),
+                "Action" => actions.push(ActionList::Listed(parse_actions("Action", &value)?)),
+                "NotAction" => actions.push(ActionList::AllBut(parse_actions("NotAction", &value)?)),
+                "Resource" => resources = Some(parse_resources(&value, options.account)?),
+                "Condition" => conditions = parse_conditions(&value, options.session_policy)?,
+                _ => return Err(InvalidStatement::Element(name)),
+            }
+        }
+        let (Some(actions), true) = (actions.pop(), actions.is_empty()) else {
+            return Err(InvalidStatement::Actions);
+        };
+        Ok(Self {
+            effect: effect.ok_or(InvalidStatement::Effect)?,
+            actions,
+            resources: resources.ok_or(InvalidStatement::NoResource)?,
+            conditions,
+        })
+    }
+
+    fn grants_everything(&self) -> bool {
+        let any_action = match &self.actions {
+            ActionList::Listed(patterns) => patterns.iter().any(ActionPattern::is_any),
+            ActionList::AllBut(_) => false,
+        };
+        self.effect == StatementEffect::Allow
+            && any_action
+            && self.resources.contains(&ResourcePattern::Any)
+            && self.conditions.is_empty()
+    }
+
+    fn applies(&self, permission: &RequiredPermission<'_>, facts: &RequestFacts<'_>) -> bool {
+        let acts = match &self.actions {
+            ActionList::Listed(patterns) => patterns.iter().any(|one| one.matches(permission.action)),
+            ActionList::AllBut(patterns) => !patterns.iter().any(|one| one.matches(permission.action)),
+        };
+        let mut resources = self.resources.iter();
+        let (resource, region) = (&permission.resource, facts.region);
+        match self.effect {
+            StatementEffect::Allow => {
+                acts && resources.any(|one| one.covers(resource, region)) && self.conditions_allow(facts)
+            }
+            StatementEffect::Deny => {
+                acts && resources.any(|one| one.meets(resource, region)) && self.conditions_deny(facts)
+            }
+        }
+    }
+
+    /// Returns whether all tests hold. A test that OSS decides holds here.
+    fn conditions_allow(&self, facts: &RequestFacts<'_>) -> bool {
+        self.conditions
+            .iter()
+            .all(|test| matches!(test.evaluate(facts), TestResult::Holds | TestResult::LeftToOss))
+    }
+
+    /// Returns whether all tests hold or are undecided. With a test that OSS decides, OSS decides.
+    fn conditions_deny(&self, facts: &RequestFacts<'_>) -> bool {
+        self.conditions
+            .iter()
+            .all(|test| matches!(test.evaluate(facts), TestResult::Holds | TestResult::Undecided))
+    }
+}
+
+fn parse_effect(value: &StrictJson) -> Result<StatementEffect, InvalidStatement> {
+    match value {
+        StrictJson::Text(text) if text == "Allow" => Ok(StatementEffect::Allow),
+        StrictJson::Text(text) if text == "Deny" => Ok(StatementEffect::Deny),
+        StrictJson::Text(_) | StrictJson::Object(_) | StrictJson::Array(_) | StrictJson::Other => {
+            Err(InvalidStatement::Effect)
+        }
+    }
+}
+
+fn parse_actions(place: &str, value: &StrictJson) -> Result<Vec<ActionPattern>, InvalidStatement> {
+    let parse = |text: &str| {
+        ActionPattern::parse(text).map_err(|error| InvalidStatement::Action(text.to_owned(), error))
+    };
+    texts(place, value)?.into_iter().map(parse).collect()
+}
+
+fn parse_resources(
+    value: &StrictJson,
+    account: Option<&str>,
+) -> Result<Vec<ResourcePattern>, InvalidStatement> {
+    let parse = |text: &str| {
+        ResourcePattern::parse(text, account)
+            .map_err(|error| InvalidStatement::Resource(text.to_owned(), error))
+    };
+    texts("Resource", value)?.into_iter().map(parse).collect()
+}
+
+fn parse_conditions(
+    value: &StrictJson,
+    session_policy: bool,
+) -> Result<Vec<ConditionTest>, InvalidStatement> {
+    let StrictJson::Object(operators) = value else {
+        return Err(kind_error("Condition", "an object", value));
+    };
+    if operators.is_empty() {
+        return Err(InvalidStatement::EmptyList("Condition".to_owned()));
+    }
+    let mut tests = Vec::new();
+    for (name, keys) in operators {
+        let operator = ConditionOperator::parse(name)?;
+        let StrictJson::Object(keys) = keys else {
+            return Err(kind_error(name, "an object", keys));
+        };
+        if keys.is_empty() {
+            return Err(InvalidStatement::EmptyList(name.clone()));
+        }
+        for (key, values) in keys {
+            tests.push(ConditionTest::parse(operator, key, &texts(key, values)?, session_policy)?);
+        }
+    }
+    Ok(tests)
+}
+
+/// Returns the texts of a string or an array of strings.
+fn texts<'a>(place: &str, value: &'a StrictJson) -> Result<Vec<&'a str>, InvalidStatement> {
+    let items = match value {
+        StrictJson::Text(text) => return Ok(vec![text]),
+        StrictJson::Array(items) if items.is_empty() => {
+            return Err(InvalidStatement::EmptyList(place.to_owned()));
+        }
+        StrictJson::Array(items) => items,
+        StrictJson::Object(_) | StrictJson::Other => {
+            return Err(kind_error(place, "a string or an array of strings", value));
+        }
+    };
+    let text = |item: &'a StrictJson| match item {
+        StrictJson::Text(text) => Ok(text.as_str()),
+        StrictJson::Object(_) | StrictJson::Array(_) | StrictJson::Other => {
+            Err(kind_error(place, "an array of strings", item))
+        }
+    };
+    items.iter().map(text).collect()
+}
+
+fn kind_error(place: &str, expected: &'static str, found: &StrictJson) -> InvalidStatement {
+    InvalidStatement::Kind { place: place.to_owned(), expected, found: found.kind() }
+}

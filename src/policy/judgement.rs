@@ -1,0 +1,82 @@
+//! The decision about a request by the documents of its caller. Pure, and the only evaluator.
+
+use std::sync::Arc;
+
+use super::document::{PolicyDocument, StatementEffect};
+use super::permission::{PermissionList, RequiredPermission};
+use super::request_facts::RequestFacts;
+
+/// The documents of one caller. All statements of all documents apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallerPolicy {
+    documents: Arc<[PolicyDocument]>,
+    unrestricted: bool,
+}
+
+/// A statement, by the positions of its document and of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StatementPosition {
+    /// The position of the document, from 0.
+    pub(crate) document: usize,
+    /// The position of the statement in the document, from 0.
+    pub(crate) statement: usize,
+}
+
+/// A required permission that the documents do not grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MissingPermission {
+    /// The position in the list of required permissions.
+    pub(crate) index: usize,
+    /// The statement that denies it; `None` if no statement allows it.
+    pub(crate) denied_by: Option<StatementPosition>,
+}
+
+impl CallerPolicy {
+    /// Joins documents. No document at all allows nothing.
+    #[must_use]
+    pub(crate) fn new(documents: Vec<PolicyDocument>) -> Self {
+        let unrestricted = documents.iter().any(PolicyDocument::grants_everything)
+            && !documents.iter().any(PolicyDocument::has_deny);
+        Self { documents: documents.into(), unrestricted }
+    }
+
+    /// Returns whether the documents grant every action on every resource without a condition, and
+    /// deny nothing. The requests of such a caller are not examined.
+    #[must_use]
+    pub(crate) fn is_unrestricted(&self) -> bool {
+        self.unrestricted
+    }
+
+    /// Returns whether the documents grant all permissions; otherwise the first that is missing. A
+    /// statement that denies wins over one that allows.
+    ///
+    /// # Errors
+    /// [`MissingPermission`], the first that is not granted.
+    pub(crate) fn judge(
+        &self,
+        permissions: &PermissionList<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> Result<(), MissingPermission> {
+        for (index, permission) in permissions.iter().enumerate() {
+            // guard: explicit-deny-wins
+            let denied_by = self.applying(StatementEffect::Deny, permission, facts);
+            // guard: default-deny
+            if denied_by.is_some() || self.applying(StatementEffect::Allow, permission, facts).is_none() {
+                return Err(MissingPermission { index, denied_by });
+            }
+        }
+        Ok(())
+    }
+
+    fn applying(
+        &self,
+        effect: StatementEffect,
+        permission: &RequiredPermission<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> Option<StatementPosition> {
+        self.documents.iter().enumerate().find_map(|(document, one)| {
+            let statement = one.applying(effect, permission, facts)?;
+            Some(StatementPosition { document, statement })
+        })
+    }
+}
