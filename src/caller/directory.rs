@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::hand_out::{KeyHandOut, OpenedToken};
+use super::caller_origin::NameOwner;
+use super::hand_out::{HandOutError, HandedOutKey, KeyHandOut, KeyRecipient, OpenedToken};
 use super::identity_error::IdentityError;
 use super::jwt_directory::JwtDirectory;
 use super::peer_index::PeerIndex;
@@ -76,6 +77,9 @@ pub(super) enum SecretNumber {
 /// A caller that may hold handed-out keys.
 struct KeyHolder {
     caller: Arc<Caller>,
+    /// The owner of the name of the caller.
+    owner: NameOwner,
+    /// Keys that were handed out until then are rejected.
     not_before: Option<Timestamp>,
 }
 
@@ -124,7 +128,7 @@ impl CallerDirectory {
                 credentials_not_before,
                 peer,
                 is_open,
-                origin: _,
+                origin,
             } = settings;
             let caller = Arc::new(Caller {
                 name: name.as_str().into(),
@@ -134,7 +138,11 @@ impl CallerDirectory {
                 index,
             });
             directory.callers.push(Arc::clone(&caller));
-            let holder = KeyHolder { caller: Arc::clone(&caller), not_before: *credentials_not_before };
+            let holder = KeyHolder {
+                caller: Arc::clone(&caller),
+                owner: origin.owner(),
+                not_before: *credentials_not_before,
+            };
             directory.holders.insert(Arc::clone(&caller.name), holder);
             for CallerKey { id, secret } in keys {
                 let entry = directory.keys.entry(id.as_str().into());
@@ -163,12 +171,6 @@ impl CallerDirectory {
     #[must_use]
     pub(crate) fn handing_out(self, hand_out: Option<Arc<KeyHandOut>>) -> Self {
         Self { hand_out, ..self }
-    }
-
-    /// Returns the masters of handed-out keys.
-    #[must_use]
-    pub(crate) fn hand_out(&self) -> Option<&KeyHandOut> {
-        self.hand_out.as_deref()
     }
 
     /// Returns whether clients must be callers, or be served as the open one.
@@ -209,16 +211,34 @@ impl CallerDirectory {
         now: Timestamp,
     ) -> Result<KeyEntry, IdentityError> {
         let unknown = || IdentityError::UnknownKey { id: id.to_owned() };
-        let OpenedToken { caller, issued, secret } =
+        let OpenedToken { caller, owner, issued, secret } =
             self.hand_out.as_ref().ok_or_else(unknown)?.open(id, token, now)?;
-        // A caller that was removed or revoked is not in the directory.
+        // A caller that was removed or revoked is not in the directory. Another file may have taken
+        // its name since then.
         let holder = self.holders.get(&*caller).ok_or_else(unknown)?;
+        // guard: same-name-owner
+        if holder.owner != owner {
+            return Err(unknown());
+        }
         // guard: credentials-not-before
-        if holder.not_before.is_some_and(|not_before| issued < not_before) {
+        if holder.not_before.is_some_and(|not_before| issued <= not_before) {
             return Err(IdentityError::TokenTooOld);
         }
         let number = SecretNumber::HandedOut(Sha256::digest(secret.expose()).into());
         Ok(KeyEntry { caller: Arc::clone(&holder.caller), secrets: vec![NumberedSecret { number, secret }] })
+    }
+
+    /// Makes a key for a caller of this directory at `now`, whose identity ends at `ends`. `None` if
+    /// keys are not handed out.
+    pub(crate) fn issue_key(
+        &self,
+        caller: &Caller,
+        now: Timestamp,
+        ends: Option<Timestamp>,
+    ) -> Option<Result<HandedOutKey, HandOutError>> {
+        let KeyHolder { owner, not_before, .. } = *self.holders.get(&caller.name)?;
+        let recipient = KeyRecipient { name: &caller.name, owner, not_before };
+        Some(self.hand_out.as_ref()?.issue(recipient, now, ends))
     }
 
     /// Returns the caller with this token. The lookup compares digests, whose timing says nothing

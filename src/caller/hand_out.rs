@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
+use super::caller_origin::NameOwner;
 use super::identity_error::IdentityError;
 use crate::sealing::{MasterKey, SealingError, SealingKey, SealingPurpose};
 use crate::secret::Secret;
@@ -42,15 +43,31 @@ pub(crate) enum HandOutError {
     /// The identity of the client has ended.
     #[error("the identity of the client has expired")]
     Ended,
+    /// `credentials_not_before` of the caller has not passed.
+    #[error("keys are handed out to this caller only after {time}, its `credentials_not_before`", time = .0.rfc3339())]
+    NotYet(Timestamp),
     /// The random source of the system failed.
     #[error(transparent)]
     Sealing(#[from] SealingError),
+}
+
+/// The caller that a key is made for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeyRecipient<'a> {
+    /// The name of the caller.
+    pub(crate) name: &'a str,
+    /// The owner of this name.
+    pub(crate) owner: NameOwner,
+    /// Keys that were handed out until then are rejected.
+    pub(crate) not_before: Option<Timestamp>,
 }
 
 /// A verified security token.
 pub(super) struct OpenedToken {
     /// The name of the caller.
     pub(super) caller: String,
+    /// The owner of this name when the key was handed out.
+    pub(super) owner: NameOwner,
     /// The time at which the key was handed out.
     pub(super) issued: Timestamp,
     /// The secret of the key.
@@ -69,6 +86,7 @@ struct TokenContent<'a> {
     expires: Timestamp,
     /// The secret is derived from this and the master.
     seed: [u8; SEED_LEN],
+    owner: NameOwner,
     caller: &'a str,
 }
 
@@ -90,10 +108,16 @@ impl KeyHandOut {
     /// [`HandOutError::Ended`] if the key would expire at once.
     pub(crate) fn issue(
         &self,
-        caller: &str,
+        recipient: KeyRecipient<'_>,
         now: Timestamp,
         ends: Option<Timestamp>,
     ) -> Result<HandedOutKey, HandOutError> {
+        let KeyRecipient { name, owner, not_before } = recipient;
+        // A key that is handed out now would be rejected.
+        // guard: not-before-its-time
+        if let Some(not_before) = not_before.filter(|not_before| now <= *not_before) {
+            return Err(HandOutError::NotYet(not_before));
+        }
         let lifetime_s = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
         let usual = Timestamp::from_unix_s(now.unix_s().saturating_add(lifetime_s));
         // guard: not-beyond-identity
@@ -106,7 +130,7 @@ impl KeyHandOut {
         let mut seed = [0; SEED_LEN];
         seed.copy_from_slice(&random[..SEED_LEN]);
         let id = format!("{HANDED_OUT}{}", base16ct::lower::encode_string(&random[SEED_LEN..]));
-        let content = TokenContent { issued: now, expires, seed, caller };
+        let content = TokenContent { issued: now, expires, seed, owner, caller: name };
         let token = Secret::new(master.sealing.seal(&content.encode(), &[&id])?);
         Ok(HandedOutKey { secret: master.secret(&id, &content), id, token, expires })
     }
@@ -133,7 +157,8 @@ impl KeyHandOut {
             return Err(IdentityError::TokenExpired { expires: content.expires, server_time: now });
         }
         let secret = master.secret(id, &content);
-        Ok(OpenedToken { caller: content.caller.to_owned(), issued: content.issued, secret })
+        let TokenContent { caller, owner, issued, .. } = content;
+        Ok(OpenedToken { caller: caller.to_owned(), owner, issued, secret })
     }
 }
 
@@ -161,6 +186,7 @@ impl<'a> TokenContent<'a> {
         encoded.extend_from_slice(&self.issued.unix_s().to_be_bytes());
         encoded.extend_from_slice(&self.expires.unix_s().to_be_bytes());
         encoded.extend_from_slice(&self.seed);
+        encoded.extend_from_slice(self.owner.as_bytes());
         encoded.extend_from_slice(self.caller.as_bytes());
         encoded
     }
@@ -168,11 +194,13 @@ impl<'a> TokenContent<'a> {
     fn decode(encoded: &'a [u8]) -> Option<Self> {
         let (issued, rest) = encoded.split_first_chunk()?;
         let (expires, rest) = rest.split_first_chunk()?;
-        let (seed, caller) = rest.split_first_chunk()?;
+        let (seed, rest) = rest.split_first_chunk()?;
+        let (owner, caller) = rest.split_first_chunk()?;
         Some(Self {
             issued: Timestamp::from_unix_s(i64::from_be_bytes(*issued)),
             expires: Timestamp::from_unix_s(i64::from_be_bytes(*expires)),
             seed: *seed,
+            owner: NameOwner::from_bytes(*owner),
             caller: std::str::from_utf8(caller).ok()?,
         })
     }
@@ -194,6 +222,6 @@ const SEED_LEN: usize = 32;
 /// The number of bytes of a secret: 48 hexadecimal digits.
 const SECRET_LEN: usize = 24;
 /// The number of bytes of a token before the name of the caller.
-const HEAD_LEN: usize = 2 * size_of::<i64>() + SEED_LEN;
+const HEAD_LEN: usize = 2 * size_of::<i64>() + SEED_LEN + NameOwner::LEN;
 /// The maximum length of a token. Those of callers with the longest names are shorter.
 const TOKEN_MAX: usize = 512;

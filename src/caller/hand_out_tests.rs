@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::caller_origin::CallerOrigin;
 use super::derived_keys::DerivedKeys;
 use super::directory::CallerDirectory;
-use super::hand_out::{HandOutError, HandedOutKey, KeyHandOut, is_handed_out};
+use super::hand_out::{HandOutError, HandedOutKey, KeyHandOut, KeyRecipient, is_handed_out};
 use super::identity_error::IdentityError;
 use super::remove_client_signature;
 use super::settings::{CallerKey, CallerSettings, IdentityKinds};
@@ -43,7 +44,7 @@ fn directory_of(masters: &[&str], callers: &[CallerSettings]) -> CallerDirectory
 }
 
 fn issued(caller: &str) -> HandedOutKey {
-    hand_out(&[FIRST]).issue(caller, NOW, None).expect("a key")
+    hand_out(&[FIRST]).issue(recipient(caller), NOW, None).expect("a key")
 }
 
 fn later(seconds: i64) -> Timestamp {
@@ -103,7 +104,7 @@ fn the_token_may_be_in_the_header_of_sdks_that_do_not_sign_it() {
 fn a_handed_out_id_without_its_token_or_with_another_is_unknown() {
     let key = issued("one");
     let other = issued("one");
-    let stranger = hand_out(&[SECOND]).issue("one", NOW, None).expect("a key");
+    let stranger = hand_out(&[SECOND]).issue(recipient("one"), NOW, None).expect("a key");
     for form in SignedForm::ALL {
         let bare = get().signed_with(form, NOW, &key.id, key.secret.expose());
         assert_eq!(judged(&bare, &directory(&[FIRST]), NOW), unexpected(&key.id), "{form:?}");
@@ -180,7 +181,7 @@ fn no_upstream_revives_a_key_by_moving_the_time_of_signatures() {
 
 #[test]
 fn a_key_ends_with_the_identity_of_the_client_and_none_is_made_after_it() {
-    let issue = |ends| hand_out(&[FIRST]).issue("one", NOW, Some(later(ends)));
+    let issue = |ends| hand_out(&[FIRST]).issue(recipient("one"), NOW, Some(later(ends)));
     for (ends, expires) in [(60, 60), (3600, 3600), (86_400, 3600)] {
         let key = issue(ends).expect("a key");
         assert_eq!(key.expires, later(expires));
@@ -195,7 +196,7 @@ fn a_key_ends_with_the_identity_of_the_client_and_none_is_made_after_it() {
 
 #[test]
 fn keys_issued_before_credentials_not_before_are_invalid() {
-    for (seconds, expected) in [(-1, true), (0, true), (1, false)] {
+    for (seconds, expected) in [(-1, true), (0, false), (1, false)] {
         let one = CallerSettings { credentials_not_before: Some(later(seconds)), ..caller("one") };
         let directory = directory_of(&[FIRST], &[one, caller("two")]);
         let sent = |name| signed(SignedForm::V4Header, NOW, &issued(name));
@@ -230,7 +231,7 @@ fn a_revoked_id_is_rejected_and_other_keys_of_its_caller_are_not() {
 fn two_masters_overlap_in_a_rotation() {
     let old = issued("one");
     let rotating = hand_out(&[SECOND, FIRST]);
-    let new = rotating.issue("one", NOW, None).expect("a key");
+    let new = rotating.issue(recipient("one"), NOW, None).expect("a key");
     let accepts = |masters: &[&str], key| {
         judged(&signed(SignedForm::V4Header, NOW, key), &directory(masters), NOW).is_ok()
     };
@@ -329,4 +330,43 @@ fn urls_of_handed_out_keys_are_valid_for_no_longer_than_their_caller_may_sign() 
             "{form:?}"
         );
     }
+}
+
+#[test]
+fn a_handed_out_key_is_not_of_a_later_owner_of_the_name() {
+    let of_file = |file: Option<&str>| {
+        let origin = CallerOrigin { team_file: file.map(Into::into), ..CallerOrigin::default() };
+        directory_of(&[FIRST], &[CallerSettings { origin, ..caller("one") }])
+    };
+    let files = [None, Some("a.toml"), Some("b.toml")];
+    for (issuer, owner) in files.into_iter().enumerate() {
+        let directory = of_file(owner);
+        let key = directory.issue_key(&directory.callers()[0], NOW, None).expect("masters").expect("a key");
+        for (verifier, other) in files.into_iter().enumerate() {
+            let found = of_file(other).handed_out(&key.id, key.token.expose(), NOW);
+            assert_eq!(found.is_ok(), issuer == verifier, "{owner:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn no_key_is_handed_out_that_would_be_rejected() {
+    let directory = |not_before| {
+        directory_of(
+            &[FIRST],
+            &[CallerSettings { credentials_not_before: Some(not_before), ..caller("one") }],
+        )
+    };
+    for (not_before, usable) in [(later(-1), true), (NOW, false), (later(60), false)] {
+        let directory = directory(not_before);
+        let issued = directory.issue_key(&directory.callers()[0], NOW, None).expect("masters");
+        assert_eq!(issued.as_ref().err().copied(), (!usable).then_some(HandOutError::NotYet(not_before)));
+        let before = hand_out(&[FIRST]).issue(recipient("one"), NOW, None).expect("a key");
+        assert_eq!(directory.handed_out(&before.id, before.token.expose(), NOW).is_ok(), usable);
+    }
+}
+
+/// A caller of the main file.
+fn recipient(name: &str) -> KeyRecipient<'_> {
+    KeyRecipient { name, ..KeyRecipient::default() }
 }

@@ -51,6 +51,8 @@ pub(crate) use connection_peer::{ClientCertificate, ConnectionPeer, UnixPeer};
 pub(crate) use derived_keys::DerivedKeys;
 pub use directory::Caller;
 pub(crate) use directory::CallerDirectory;
+#[cfg(test)]
+pub(crate) use hand_out::KeyRecipient;
 pub(crate) use hand_out::{HandOutError, KeyHandOut, is_handed_out};
 pub(crate) use identity_claim::IdentityClaim;
 pub(crate) use identity_context::IdentityContext;

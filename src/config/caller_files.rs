@@ -165,6 +165,7 @@ impl CallerFileReader<'_> {
                     masters: self.masters,
                     ceiling: team.and_then(|team| team.ceiling),
                     real_ids: self.real_ids,
+                    team_file: team.and_then(|_| path.file_name()).map(|name| name.to_string_lossy().into()),
                 };
                 let found = parse(ConfigFile { path, text }, &context, self.revoked, &mut report);
                 if file.is_exposed && secrets.has_inline() {

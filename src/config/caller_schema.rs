@@ -104,7 +104,7 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "credentials_not_before",
             "none",
-            "keys that were handed out to it before this time are rejected; `2026-11-30T00:00:00Z`",
+            "keys that were handed out to it until this time are rejected, and none are handed out before; `2026-11-30T00:00:00Z`",
         ),
         // Without callers, there is no such setting, and thus no value.
         SettingSpec::new(

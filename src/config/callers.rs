@@ -18,7 +18,9 @@ use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
 use super::source_names::DescribedSource;
-use crate::caller::{CallerKey, CallerLimits, CallerSettings, JwtSettings, is_handed_out, is_real_key_id};
+use crate::caller::{
+    CallerKey, CallerLimits, CallerOrigin, CallerSettings, JwtSettings, is_handed_out, is_real_key_id,
+};
 use crate::credentials::{StaticKeyConfig, check_key};
 use crate::jwks::KeySetConfig;
 use crate::policy::CallerRights;
@@ -138,6 +140,8 @@ pub(super) struct CallersFileContext<'a> {
     pub(super) masters: &'a SealingMasters,
     pub(super) ceiling: Option<&'a AccessCeiling>,
     pub(super) real_ids: &'a RealKeyIds<'a>,
+    /// The name of the file in its directory, if it belongs to a team.
+    pub(super) team_file: Option<Arc<str>>,
 }
 
 /// The callers of another file, and the names of all of them, including revoked ones.
@@ -327,7 +331,8 @@ impl<'a> CallerReader<'a> {
         let presign_max = presign_max.map(|given| given.value);
         let credentials_not_before = section.parsed("credentials_not_before", time, report);
         let credentials_not_before = credentials_not_before.map(|given| given.value);
-        let origin = section.caller_origin();
+        let team_file = self.file.and_then(|file| file.team_file.clone());
+        let origin = CallerOrigin { team_file, ..section.caller_origin() };
         let settings = CallerSettings {
             name,
             rights,

@@ -232,6 +232,7 @@ impl<'a> ConfigSection<'a> {
             file: self.document.file.clone().unwrap_or_default(),
             line: self.line.unwrap_or_default(),
             mark: self.table.map_or(0, mark_of),
+            team_file: None,
         }
     }
 

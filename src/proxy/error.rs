@@ -335,7 +335,7 @@ impl ErrorResponseParts {
             KeyRequestError::ForeignPage => Self(StatusCode::FORBIDDEN, Code::Browser, "AccessDenied"),
             KeyRequestError::Path => Self(StatusCode::NOT_FOUND, Code::UnknownPath, "NoSuchKey"),
             KeyRequestError::Method => Self(StatusCode::METHOD_NOT_ALLOWED, Code::Method, "MethodNotAllowed"),
-            KeyRequestError::NotMade(HandOutError::Ended) => {
+            KeyRequestError::NotMade(HandOutError::Ended | HandOutError::NotYet(_)) => {
                 Self(StatusCode::FORBIDDEN, Code::Expired, "AccessDenied")
             }
             KeyRequestError::Withdrawn

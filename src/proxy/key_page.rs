@@ -107,8 +107,8 @@ pub(super) async fn answer(
         }
         ListenerContent::HandedOutKeys | ListenerContent::Objects => {
             let caller = client.proven().ok_or(IdentityError::Missing)?;
-            let hand_out = core.state().callers.directory.hand_out().ok_or(KeyRequestError::Withdrawn)?;
-            let key = hand_out.issue(&caller.name, now, client.expires()).map_err(KeyRequestError::from)?;
+            let issued = core.state().callers.directory.issue_key(caller, now, client.expires());
+            let key = issued.ok_or(KeyRequestError::Withdrawn)?.map_err(KeyRequestError::from)?;
             Ok(document(&ServedKey {
                 id: &key.id,
                 secret: key.secret.expose(),

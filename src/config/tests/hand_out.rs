@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{UPSTREAM, World, load_in, loaded, mistakes, refused};
-use crate::caller::ListenerContent;
+use crate::caller::{KeyRecipient, ListenerContent};
 use crate::config::ProxyConfig;
 use crate::time::Timestamp;
 
@@ -53,7 +53,7 @@ fn a_listener_for_keys_is_read_with_its_masters() {
     assert_eq!(config.listen[0].content, ListenerContent::HandedOutKeys);
     let hand_out = config.hand_out.as_deref().expect("masters");
     let now = Timestamp::from_unix_s(1_000);
-    assert_eq!(hand_out.issue("a", now, None).map(|key| key.expires.unix_s()), Ok(4_600));
+    assert_eq!(hand_out.issue(recipient("a"), now, None).map(|key| key.expires.unix_s()), Ok(4_600));
     assert!(!format!("{config:?}").contains(MASTER));
     let shown = config.effective_settings.iter().find(|setting| setting.key == "hand_out.master");
     assert_eq!(shown.map(|setting| setting.value.as_str()), Some("[\"env:MASTER\"]"));
@@ -92,7 +92,7 @@ fn a_lifetime_is_between_a_minute_and_12_hours() {
     };
     for (lifetime, expected) in [("1m", Duration::from_secs(60)), ("12h", Duration::from_secs(43_200))] {
         let config = accepted(&with(lifetime));
-        let key = config.hand_out.expect("masters").issue("a", Timestamp::from_unix_s(0), None);
+        let key = config.hand_out.expect("masters").issue(recipient("a"), Timestamp::from_unix_s(0), None);
         let expires = key.expect("a key").expires.unix_s();
         assert_eq!(Ok(expires), i64::try_from(expected.as_secs()));
     }
@@ -181,4 +181,9 @@ fn an_id_of_a_static_key_is_no_handed_out_id() {
 fn revoked_ids_of_handed_out_keys_are_no_mistake() {
     let text = format!("revoked = [\"HO.0123\"]\n{}", with("identify = [\"token\"]"));
     assert!(accepted(&text).warnings.is_empty());
+}
+
+/// A caller of the main file.
+fn recipient(name: &str) -> KeyRecipient<'_> {
+    KeyRecipient { name, ..KeyRecipient::default() }
 }
