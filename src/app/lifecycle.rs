@@ -225,7 +225,11 @@ impl RunningApp {
             }
             Err(_) => debug!("reload still fails; keeping the current configuration"),
         }
-        reloaded.map_err(|refused| refused.why)
+        // A reload that succeeds may still leave files of callers out.
+        let unused = self.built.caller_sources.broken();
+        let unused =
+            unused.iter().flat_map(|file| file.fault.lines()).map(|line| format!("not used: {line}"));
+        reloaded.map(|changes| changes.into_iter().chain(unused).collect()).map_err(|refused| refused.why)
     }
 
     /// Reads and applies a new configuration. All steps that can fail come first. Then all changes

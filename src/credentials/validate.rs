@@ -23,11 +23,11 @@ pub enum InvalidAccessKey {
     #[error("the {0} contains a quotation mark; remove the quotation marks")]
     Quoted(&'static str),
     /// Temporary credentials without a token.
-    #[error("the access key id begins with STS., so it is temporary, but there is no security token")]
+    #[error("the access key id begins with STS. or HO., so it is temporary, but there is no security token")]
     TokenMissing,
     /// A token together with a long-lived key.
     #[error(
-        "a security token is set, but the access key id does not begin with STS.; they do not belong together"
+        "a security token is set, but the access key id does not begin with STS. or HO.; they do not belong together"
     )]
     TokenUnwanted,
 }
@@ -64,7 +64,7 @@ pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Resul
     if id == secret {
         return Err(InvalidAccessKey::SecretIsId);
     }
-    if id.starts_with("STS.") && token.is_none() {
+    if is_temporary(id) && token.is_none() {
         return Err(InvalidAccessKey::TokenMissing);
     }
     Ok(())
@@ -89,10 +89,16 @@ pub(crate) fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), I
     if secret.starts_with("LTAI") || secret.starts_with("STS.") {
         return Err(InvalidAccessKey::SecretLooksLikeId);
     }
-    if token.is_some() && !id.starts_with("STS.") {
+    if token.is_some() && !is_temporary(id) {
         return Err(InvalidAccessKey::TokenUnwanted);
     }
     Ok(())
+}
+
+/// Returns whether keys with such an id have a security token: those of STS, and those that a
+/// central proxy hands out.
+fn is_temporary(id: &str) -> bool {
+    ["STS.", "HO."].iter().any(|start| id.starts_with(start))
 }
 
 #[cfg(test)]
@@ -104,6 +110,8 @@ mod tests {
         let rows = [
             (("LTAIx", "s3cret", None), Ok(())),
             (("STS.x", "s3cret", Some("t")), Ok(())),
+            (("HO.x", "s3cret", Some("t")), Ok(())),
+            (("HO.x", "s3cret", None), Err(InvalidAccessKey::TokenMissing)),
             (("", "s", None), Err(InvalidAccessKey::Empty("access key id"))),
             (("LTAIx", "LTAIx", None), Err(InvalidAccessKey::SecretIsId)),
             (("LTAIx", "LTAIy", None), Err(InvalidAccessKey::SecretLooksLikeId)),
