@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::allow_rule;
 use super::document::{DocumentOptions, PolicyDocument};
 use super::judgement::{CallerPolicy, MissingPermission};
-use super::permission::PermissionList;
+use super::permission::{PermissionList, RequiredPermission};
 use super::request_facts::RequestFacts;
 
 /// The rights of a caller.
@@ -95,6 +95,16 @@ impl CallerRights {
             RightsForm::Everything => "everything",
             RightsForm::Documents => "policy",
         }
+    }
+
+    /// Returns the texts of the documents of the caller.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &str> {
+        self.policy.texts()
+    }
+
+    /// Returns the prefixes of keys for which an action on a bucket would be allowed.
+    pub(crate) fn allowed_prefixes(&self, permission: &RequiredPermission<'_>, region: &str) -> Vec<&str> {
+        self.policy.allowed_prefixes(permission, region)
     }
 
     /// Returns whether all permissions are granted; otherwise the first that is missing.

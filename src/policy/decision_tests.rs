@@ -59,7 +59,7 @@ fn headers(request: &Value) -> HeaderMap {
 }
 
 /// Returns the decision about a request, in the words of the fixture.
-fn decide(policy: &Value, request: &Value, options: &Value) -> &'static str {
+pub(super) fn decide(policy: &Value, request: &Value, options: &Value) -> &'static str {
     let document = PolicyDocument::parse(
         &policy.to_string(),
         DocumentOptions {

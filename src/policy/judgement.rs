@@ -68,6 +68,16 @@ impl CallerPolicy {
         Ok(())
     }
 
+    /// Returns the texts of the documents.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.documents.iter().map(PolicyDocument::text)
+    }
+
+    /// Returns the prefixes of keys for which an action on a bucket would be allowed.
+    pub(crate) fn allowed_prefixes(&self, permission: &RequiredPermission<'_>, region: &str) -> Vec<&str> {
+        self.documents.iter().flat_map(|document| document.allowed_prefixes(permission, region)).collect()
+    }
+
     fn applying(
         &self,
         effect: StatementEffect,

@@ -4,6 +4,8 @@ mod allow_rule;
 mod caller_rights;
 #[cfg(test)]
 mod decision_tests;
+#[cfg(test)]
+mod differential_tests;
 mod document;
 mod judgement;
 mod listener_request;
@@ -20,7 +22,6 @@ pub(crate) use judgement::MissingPermission;
 pub use listener_request::ClientProof;
 pub use listener_request::ListenerRequest;
 pub use listener_request::NamedHost;
-pub(crate) use permission::PermissionList;
 pub(crate) use pin::PinBreach;
 pub(crate) use request_facts::RequestOrigin;
 pub(crate) use shape::{NotUnderstood, RequestRewrites, RequestShape, ShapeInput};

@@ -293,7 +293,7 @@ impl RequestToJudge {
                     callbacks: known.callbacks,
                 })?;
                 let judged = known.rights.judge(&shape.permissions, &shape.facts);
-                judged.map_err(|missing| PermissionDenial::new(missing, &shape.permissions))?;
+                judged.map_err(|missing| PermissionDenial::new(missing, &shape, &known.rights))?;
                 shape.rewrites
             }
         };

@@ -154,6 +154,18 @@ fn a_denial_names_what_is_missing_and_never_the_rules() {
 }
 
 #[test]
+fn a_listing_beyond_the_prefix_is_denied_with_the_prefix_that_is_allowed() {
+    let upstream = Script::answering(OK);
+    let proxy = limited(upstream.address, LIMITED);
+    for target in ["/team-data", "/team-data?prefix=a", "/team-data?list-type=2&prefix=b/"] {
+        let answer = send(&proxy, "GET", target, &[], b"");
+        assert_eq!((answer.status, answer.refused()), (403, Some("denied")), "{target}");
+        assert!(answer.text().contains("with this prefix; list below: a/<"), "{}", answer.text());
+    }
+    assert!(upstream.heads().is_empty());
+}
+
+#[test]
 fn what_was_judged_is_what_is_sent() {
     let upstream = Script::answering(OK);
     let proxy = limited(upstream.address, LIMITED);

@@ -22,7 +22,13 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         let known = caller.caller().map(|caller| &*caller.name);
         let settings = config.callers.iter().flatten().find(|settings| Some(&*settings.name) == known);
         match settings {
-            Some(settings) => entry("caller", format_args!("{} ({})", settings.name, settings.origin)),
+            Some(settings) => {
+                entry("caller", format_args!("{} ({})", settings.name, settings.origin));
+                for document in settings.rights.documents() {
+                    let lines: Vec<&str> = document.lines().map(str::trim).collect();
+                    entry("rights", redact::printable(lines.join(" ").as_bytes()));
+                }
+            }
             None => entry("caller", known.unwrap_or("open")),
         }
     }

@@ -174,6 +174,16 @@ impl ConditionTest {
         Ok(Self { key, negated: operator.negated, values })
     }
 
+    /// Returns the prefixes that the test asks of a listing, as they are written up to a final `*`.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
+        let is_of_prefix = self.key == ConditionKey::Known(KnownKey::Prefix) && !self.negated;
+        let exact = if let ConditionValues::Exact(values) = &self.values { &values[..] } else { &[] };
+        let like = if let ConditionValues::Like(patterns) = &self.values { &patterns[..] } else { &[] };
+        let (exact, like) = if is_of_prefix { (exact, like) } else { (&[][..], &[][..]) };
+        let like = like.iter().map(|pattern| pattern.as_str().trim_end_matches('*'));
+        exact.iter().map(|value| &**value).chain(like)
+    }
+
     /// Evaluates the test for a request.
     pub(super) fn evaluate(&self, facts: &RequestFacts<'_>) -> TestResult {
         let key = match &self.key {

@@ -22,6 +22,7 @@ use super::request_facts::RequestFacts;
 /// A RAM policy document of version 1 ("Policy structure and syntax", RAM documentation).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PolicyDocument {
+    text: Box<str>,
     statements: Vec<PolicyStatement>,
 }
 
@@ -164,7 +165,21 @@ impl PolicyDocument {
             PolicyStatement::parse(statement, options)
                 .map_err(|error| InvalidDocument::Statement { index, error })
         };
-        Ok(Self { statements: all.into_iter().enumerate().map(parse).collect::<Result<_, _>>()? })
+        let statements = all.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        Ok(Self { text: text.into(), statements })
+    }
+
+    /// Returns the text of the document.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the prefixes of keys for which a statement would allow an action on a bucket.
+    pub(crate) fn allowed_prefixes(&self, permission: &RequiredPermission<'_>, region: &str) -> Vec<&str> {
+        let allowing = self.statements.iter().filter(|statement| {
+            statement.effect == StatementEffect::Allow && statement.reaches(permission, region)
+        });
+        allowing.flat_map(|statement| &statement.conditions).flat_map(ConditionTest::prefixes).collect()
     }
 
     /// Returns whether a statement grants every action on every resource without a condition.
@@ -232,19 +247,25 @@ impl PolicyStatement {
     }
 
     fn applies(&self, permission: &RequiredPermission<'_>, facts: &RequestFacts<'_>) -> bool {
+        self.reaches(permission, facts.region)
+            && match self.effect {
+                StatementEffect::Allow => self.conditions_allow(facts),
+                StatementEffect::Deny => self.conditions_deny(facts),
+            }
+    }
+
+    /// Returns whether the actions and the resources of the statement include a permission. An
+    /// `Allow` must cover the whole resource, and a `Deny` a part of it.
+    fn reaches(&self, permission: &RequiredPermission<'_>, region: &str) -> bool {
         let acts = match &self.actions {
             ActionList::Listed(patterns) => patterns.iter().any(|one| one.matches(permission.action)),
             ActionList::AllBut(patterns) => !patterns.iter().any(|one| one.matches(permission.action)),
         };
         let mut resources = self.resources.iter();
-        let (resource, region) = (&permission.resource, facts.region);
-        match self.effect {
-            StatementEffect::Allow => {
-                acts && resources.any(|one| one.covers(resource, region)) && self.conditions_allow(facts)
-            }
-            StatementEffect::Deny => {
-                acts && resources.any(|one| one.meets(resource, region)) && self.conditions_deny(facts)
-            }
+        let resource = &permission.resource;
+        acts && match self.effect {
+            StatementEffect::Allow => resources.any(|one| one.covers(resource, region)),
+            StatementEffect::Deny => resources.any(|one| one.meets(resource, region)),
         }
     }
 
