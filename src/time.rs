@@ -116,10 +116,16 @@ impl Timestamp {
         (seconds > JIFF_LAST_S).then(|| Self::from_unix_s(seconds))
     }
 
-    /// Reads a date in one of HTTP's three forms (RFC 9110, 5.6.7); `None` for anything else.
+    /// Reads a date in one of HTTP's three forms (RFC 9110, 5.6.7), or with a day of one digit, as in RFC 1123; `None` for
+    /// anything else. The Java SDK v2 writes such days with V1 signatures.
     #[must_use]
     pub(crate) fn parse_http_date(text: &str) -> Option<Self> {
-        let time = httpdate::parse_http_date(text).ok()?;
+        let with_two_digits = || {
+            let (weekday, rest) = text.split_once(", ")?;
+            let is_short = matches!(rest.as_bytes(), [b'1'..=b'9', b' ', ..]);
+            is_short.then(|| httpdate::parse_http_date(&format!("{weekday}, 0{rest}")).ok())?
+        };
+        let time = httpdate::parse_http_date(text).ok().or_else(with_two_digits)?;
         let since = time.duration_since(UNIX_EPOCH).ok()?;
         Some(Self::from_unix_s(i64::try_from(since.as_secs()).ok()?))
     }
@@ -187,6 +193,21 @@ mod tests {
         assert_eq!(Timestamp::parse_iso_basic("20231216T162057Z"), Some(T));
         assert_eq!(Timestamp::parse_rfc3339("2023-12-16T17:20:57.9+01:00"), Some(T));
         assert_eq!(Timestamp::parse_http_date("Sat, 16 Dec 2023 16:20:57 GMT"), Some(T));
+    }
+
+    #[test]
+    fn a_day_of_a_month_may_have_one_digit() {
+        let read = |text| Timestamp::parse_http_date(text).map(Timestamp::rfc3339);
+        assert_eq!(read("Tue, 1 Dec 2026 02:05:00 GMT").as_deref(), Some("2026-12-01T02:05:00Z"));
+        assert_eq!(read("Tue, 01 Dec 2026 02:05:00 GMT").as_deref(), Some("2026-12-01T02:05:00Z"));
+        for text in [
+            "Tue, 0 Dec 2026 02:05:00 GMT",
+            "Tue,1 Dec 2026 02:05:00 GMT",
+            "Tue, 1 Dec 2026 2:05:00 GMT",
+            "1",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]
