@@ -46,8 +46,9 @@ pub(super) fn read(
     if root.alone("caller").is_some() {
         return read;
     }
-    let CallerSections { masters, revoked, .. } = sections;
-    let mut reader = CallerFileReader { secrets, masters, real_ids, revoked, report };
+    let CallerSections { masters, revoked, account, .. } = sections;
+    let account = account.clone();
+    let mut reader = CallerFileReader { secrets, masters, real_ids, revoked, account, report };
     if let Some(path) = root.text("callers_file", reader.report) {
         let path = PathBuf::from(path.value);
         reader.file(&path, None, &mut read);
@@ -95,6 +96,8 @@ struct CallerFileReader<'a> {
     masters: &'a SealingMasters,
     real_ids: &'a RealKeyIds<'a>,
     revoked: &'a mut RevokedEntries,
+    /// The account that owns the buckets, if it is configured.
+    account: Option<String>,
     /// The report of the main file.
     report: &'a mut ConfigReport,
 }
@@ -165,6 +168,7 @@ impl CallerFileReader<'_> {
                     masters: self.masters,
                     ceiling: team.and_then(|team| team.ceiling),
                     real_ids: self.real_ids,
+                    account: self.account.as_deref(),
                     team_file: team.and_then(|_| path.file_name()).map(|name| name.to_string_lossy().into()),
                 };
                 let found = parse(ConfigFile { path, text }, &context, self.revoked, &mut report);

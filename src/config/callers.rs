@@ -40,6 +40,8 @@ pub(super) struct CallerSections {
     pub(super) revoked: RevokedEntries,
     /// The masters of sealed secrets.
     pub(super) masters: SealingMasters,
+    /// The account that owns the buckets, if it is configured.
+    pub(super) account: Option<String>,
     /// The keys of token issuers that are fetched.
     pub(super) key_sets: Vec<KeySetConfig>,
     /// The ids of all keys, including revoked ones.
@@ -92,6 +94,7 @@ pub(super) fn read(
             names: CallerNames::default(),
             revoked: RevokedEntries::default(),
             masters: SealingMasters::default(),
+            account: None,
             key_sets: Vec::new(),
             key_ids: HashMap::new(),
         };
@@ -100,8 +103,9 @@ pub(super) fn read(
     let mut revoked = RevokedEntries::read(root, report);
     let has_files = root.has("callers_file") || root.has("callers_dir");
     let mut reader = CallerReader::new(secrets, &masters, &mut revoked);
+    reader.account = account(root, report);
     let SectionCallers { callers, count, has_open, has_revoked_open } = reader.callers(root, report);
-    let CallerReader { names, jwt, id_owners: key_ids, .. } = reader;
+    let CallerReader { names, jwt, id_owners: key_ids, account, .. } = reader;
     let clients = match (has_open, has_revoked_open) {
         // guard: callers-elsewhere
         _ if count == 0 && !has_files => ServedClients::All,
@@ -116,7 +120,16 @@ pub(super) fn read(
         are_incomplete: false,
     };
     let key_sets = jwt.into_key_sets();
-    CallerSections { callers, clients, names, revoked, masters, key_sets, key_ids }
+    CallerSections { callers, clients, names, revoked, masters, account, key_sets, key_ids }
+}
+
+/// Reads the account that owns the buckets.
+fn account(root: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
+    let id = |text: &str| {
+        let is_id = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_id { Ok(text.to_owned()) } else { Err(ConfigErrorKind::AccountId) }
+    };
+    root.parsed("account", id, report).map(|given| given.value)
 }
 
 /// Reads the callers of another file. At most this access may be granted there, if there is a limit.
@@ -128,6 +141,7 @@ pub(super) fn read_file(
 ) -> FileCallers {
     let mut reader = CallerReader::new(file.secrets, file.masters, revoked);
     reader.file = Some(file);
+    reader.account = file.account.map(str::to_owned);
     let callers = reader.callers(root, report).callers;
     let CallerReader { names, id_owners: key_ids, .. } = reader;
     file.real_ids.check(&key_ids, report);
@@ -142,6 +156,8 @@ pub(super) struct CallersFileContext<'a> {
     pub(super) real_ids: &'a RealKeyIds<'a>,
     /// The name of the file in its directory, if it belongs to a team.
     pub(super) team_file: Option<Arc<str>>,
+    /// The account that owns the buckets, if it is configured.
+    pub(super) account: Option<&'a str>,
 }
 
 /// The callers of another file, and the names of all of them, including revoked ones.
@@ -209,6 +225,8 @@ struct CallerReader<'a> {
     revoked: &'a mut RevokedEntries,
     /// Set while another file than the main one is read.
     file: Option<&'a CallersFileContext<'a>>,
+    /// The account that owns the buckets, if it is configured.
+    account: Option<String>,
     /// The names with their origins.
     names: HashMap<String, ValueOrigin>,
     /// The origin of the first `open = true`.
@@ -239,6 +257,7 @@ impl<'a> CallerReader<'a> {
             masters,
             revoked,
             file: None,
+            account: None,
             names: HashMap::new(),
             first_open: None,
             id_owners: HashMap::new(),
@@ -352,7 +371,7 @@ impl<'a> CallerReader<'a> {
 
     fn rights(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> CallerRights {
         let ceiling = self.file.and_then(|file| file.ceiling);
-        let context = RightsContext { secrets: self.secrets, account: None, ceiling };
+        let context = RightsContext { secrets: self.secrets, account: self.account.as_deref(), ceiling };
         read_rights(section, context, report)
     }
 

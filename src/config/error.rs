@@ -260,6 +260,8 @@ pub(super) enum ConfigErrorKind {
     CeilingReference,
     #[error("invalid policy document: {0}")]
     PolicyDocument(String),
+    #[error("an account id has only digits")]
+    AccountId,
     #[error("a policy is file:PATH, or a RAM policy document that begins with {{")]
     PolicyReference,
     #[error("cannot read {0:?}: {1}; correct the path or its permissions")]

@@ -22,6 +22,11 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
             "revoked",
             "ids of keys and names of callers that are rejected, wherever they are configured",
         ),
+        SettingSpec::optional_text(
+            "account",
+            "none",
+            "the id of the account that owns the buckets: the only one that resources in `policy` may name",
+        ),
         SettingSpec::optional_text("callers_file", "none", "a file of further `[[caller]]` sections"),
         SettingSpec::new(
             "callers_dir",

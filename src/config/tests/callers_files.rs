@@ -272,6 +272,20 @@ fn rights_are_rules_or_documents_and_mistakes_in_them_have_a_line() {
         let rights: Vec<&str> = loaded.callers.iter().flatten().map(|one| one.rights.as_str()).collect();
         assert_eq!(rights, [expected]);
     }
+    const NAMED: &str =
+        r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"acs:oss:*:42:*"}]}"#;
+    let with_account = |top: &str| {
+        load_with(&format!("{top}\n{}", caller("policy = [\"file:p.json\"]")), &[("p.json", NAMED)])
+    };
+    assert!(with_account("account = \"42\"").is_ok());
+    for (top, words) in [
+        ("account = \"43\"", "the account \"42\" is not \"43\""),
+        ("", "the account \"42\" cannot be checked"),
+        ("account = \"x\"", "an account id has only digits"),
+    ] {
+        let shown = mistakes(with_account(top));
+        assert!(shown.iter().any(|line| line.contains(words)), "{words}: {shown:?}");
+    }
     for (rights, words) in [
         ("policy = [\"p.json\"]", "proxy.toml:4: caller.policy: a policy is file:PATH, or"),
         ("policy = [\"file:q.json\"]", "proxy.toml:4: caller.policy: cannot read \"q.json\""),
