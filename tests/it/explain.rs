@@ -162,6 +162,33 @@ pub(crate) fn through(proxy: &Proxy, method: &str, target: &str, headers: &str) 
 }
 
 #[test]
+fn the_rights_of_a_caller_and_what_is_missing_are_shown() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = r#"
+        [upstream]
+        region = "cn-hangzhou"
+        [[caller]]
+        name = "team-a"
+        open = true
+        allow = [{ group = ["list"], bucket = "photos", prefix = "a/" }]
+        policy = ['{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:GetObject","Resource":"*","Condition":{"IpAddress":{"acs:SourceIp":"127.0.0.1"}}}]}']
+    "#;
+    fs::write(&file, text).expect("written");
+    let config = file.path().to_str().expect("a path");
+    let explained = |arguments: [&str; 2]| {
+        let (_, out, errors) = run(&[&["explain", "--config", config][..], &arguments].concat(), &KEY);
+        format!("{out}{errors}")
+    };
+    let rights =
+        "rights      {\"Version\":\"1\",\"Statement\":[{\"Effect\":\"Allow\",\"Action\":[\"oss:ListParts\"]";
+    // A client on this host has a loopback address.
+    all_in(&explained(["GET", "/photos/k"]), &[rights, "policy      allowed\n"]);
+    let missing = "403 denied: no policy of the caller allows oss:PutObject on acs:oss:*:*:photos/k";
+    all_in(&explained(["PUT", "/photos/k"]), &[rights, "policy      denied\n", missing]);
+    all_in(&explained(["GET", "/photos?prefix=b"]), &["list below: a/"]);
+}
+
+#[test]
 fn a_request_is_explained_step_by_step() {
     let arguments = [
         "PUT",

@@ -167,8 +167,9 @@ impl ReadyConfig {
         }
         let address = listen.address.socket().map(connected_to);
         let peer = client::peer(asked.certificate, &rules)?;
-        let listener =
-            AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client: None };
+        // A client on this host has the address to which it connects.
+        let client = address.map(|address| address.ip());
+        let listener = AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client };
         Ok(proxy::explain(&core, &listener, head, &Rc::new(SigningTime::new(at))).await)
     }
 }
