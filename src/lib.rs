@@ -189,7 +189,49 @@ pub mod internals {
         pub use crate::oss::query::Query;
     }
     pub mod policy {
+        use http::{HeaderMap, Method};
+
+        use crate::address::LocatedObject;
         pub use crate::policy::{AccessPolicy, CallerRights, ClientProof, ListenerRequest, NamedHost};
+        use crate::policy::{DocumentOptions, PolicyDocument, RequestOrigin, RequestShape, ShapeInput};
+        use crate::time::Timestamp;
+
+        /// Returns the rights that a document grants. `None` if it is invalid.
+        #[must_use]
+        pub fn rights_of(document: &str) -> Option<CallerRights> {
+            let document = PolicyDocument::parse(document, DocumentOptions::default()).ok()?;
+            Some(CallerRights::of_documents(vec![document]))
+        }
+
+        /// Returns whether rights grant a request with this body. `None` if it is not understood.
+        #[must_use]
+        pub fn is_granted(
+            rights: &CallerRights,
+            method: &Method,
+            object: &LocatedObject,
+            headers: &HeaderMap,
+            body: &[u8],
+        ) -> Option<bool> {
+            let origin = RequestOrigin {
+                caller: "team-a",
+                address: None,
+                secure: false,
+                now: Timestamp::from_unix_s(1_800_000_000),
+            };
+            let shape = RequestShape::read(ShapeInput {
+                operation: object.operation,
+                method,
+                bucket: object.bucket.as_ref(),
+                key: object.key.as_bytes(),
+                query: &object.query,
+                headers,
+                body,
+                origin,
+                region: "",
+                callbacks: false,
+            });
+            shape.ok().map(|shape| rights.judge(&shape.permissions, &shape.facts).is_ok())
+        }
     }
     pub mod proxy {
         pub use crate::proxy::{ProxyState, WorkerCore, prepare_headers, without_token};

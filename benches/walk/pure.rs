@@ -67,9 +67,13 @@ impl Walk {
 
     /// Resolves the object that the request addresses.
     pub(crate) fn locate(&self, headers: &HeaderMap) -> LocatedObject {
+        self.locate_at(&Method::GET, &self.uri, headers)
+    }
+
+    /// Resolves the object that a request for this target addresses.
+    pub(crate) fn locate_at(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> LocatedObject {
         let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
-        LocatedObject::find(&Method::GET, &self.uri, headers, (entrance, &self.directory))
-            .expect("it is served")
+        LocatedObject::find(method, uri, headers, (entrance, &self.directory)).expect("it is served")
     }
 
     /// Signs the resolved request.

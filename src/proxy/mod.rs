@@ -31,6 +31,7 @@ mod upstream_clocks;
 use std::convert::Infallible;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
@@ -52,7 +53,7 @@ use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use headers::REQUEST_ID;
 use request::InboundRequest;
 use response::UpstreamResponse;
-use stages::{AdmittedRequest, LocatedRequest, RoutedRequest, SignedRequest};
+use stages::{AdmittedRequest, JudgedBody, LocatedRequest, RoutedRequest, SignedRequest};
 use state::SignatureTimes;
 use trace::RequestTrace;
 
@@ -144,7 +145,12 @@ async fn sign<'a>(
     let authorized = match identified.admit(&listener.rules.policy, &core.state().routing_table, trace)? {
         AdmittedRequest::Authorized(authorized) => authorized,
         AdmittedRequest::ToJudge(to_judge) => {
-            Box::pin(to_judge.judge(core, listener, inbound, trace)).await?
+            // A body is seldom read here; boxing keeps the future of other requests small.
+            let body = match to_judge.body_limit() {
+                Some(limit) => Box::pin(to_judge.read_body(limit, core, inbound)).await?,
+                None => Bytes::new(),
+            };
+            to_judge.judge(core, listener, JudgedBody { body, inbound }, trace)?
         }
     };
     match authorized.route(core, trace)? {

@@ -66,6 +66,12 @@ pub(super) struct RequestToJudge {
     caller: CallerIdentity,
 }
 
+/// The body that is judged, and the request whose body it may replace.
+pub(super) struct JudgedBody<'a> {
+    pub(super) body: Bytes,
+    pub(super) inbound: &'a mut InboundRequest,
+}
+
 /// A request that all policies allow: the only type that can be routed.
 pub(super) struct AuthorizedRequest {
     located: Box<LocatedRequest>,
@@ -255,20 +261,31 @@ impl IdentifiedRequest {
 }
 
 impl RequestToJudge {
+    /// Returns the maximum length in bytes of a body that is judged; `None` if none is.
+    pub(super) fn body_limit(&self) -> Option<usize> {
+        RequestShape::body_limit(self.located.request.object.operation)
+    }
+
+    /// Reads the body that is judged.
+    pub(super) async fn read_body(
+        &self,
+        limit: usize,
+        core: &WorkerCore,
+        inbound: &mut InboundRequest,
+    ) -> Result<Bytes, ProxyError> {
+        Ok(inbound.read_judged(limit, core.transport().stall(), &self.located.headers).await?)
+    }
+
     /// Returns the request if the rights of the caller grant all that it requires. What was judged
     /// replaces what the client sent.
-    pub(super) async fn judge(
+    pub(super) fn judge(
         self,
         core: &WorkerCore,
         listener: &AcceptingListener,
-        inbound: &mut InboundRequest,
+        JudgedBody { body, inbound }: JudgedBody<'_>,
         trace: &mut impl RequestTrace,
     ) -> Result<AuthorizedRequest, ProxyError> {
         let Self { mut located, caller } = self;
-        let body = match RequestShape::body_limit(located.request.object.operation) {
-            Some(limit) => inbound.read_judged(limit, core.transport().stall(), &located.headers).await?,
-            None => Bytes::new(),
-        };
         let LocatedRequest { request, headers, .. } = &mut *located;
         let AddressedRequest { method, object } = &*request;
         let region = core.state().routing_table.get(object.upstream).region.as_ref();
