@@ -5,18 +5,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, Method};
-use oss_signing_proxy::app::SystemEnv;
-use oss_signing_proxy::internals::oss::{Key, Query};
-use oss_signing_proxy::internals::sign::{
-    SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime, presign,
-};
-use oss_signing_proxy::oss::Region;
-use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::time::Clock as _;
+use http::Method;
+use oss_signing_proxy::internals::sign::SignatureVersion;
 
+use crate::callers::Asked;
 use crate::support::script::line_of;
-use crate::support::{Answer, Client, Proxy, Script, bucket, oss, proxy};
+use crate::support::{Answer, Client, Proxy, Script, oss, proxy};
 
 /// A caller with a key and a token, whose URLs are valid for at most ten minutes.
 const CALLER: &str = "
@@ -35,28 +29,8 @@ const PAGE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length
 
 /// Returns the target of a presigned URL for an object of `photos`, at the host of the bucket.
 fn presigned(method: &Method, version: SignatureVersion, lifetime: Duration) -> String {
-    let time = SigningTime::new(SystemEnv.now());
-    let region = Region::parse("cn-shanghai").expect("a region");
-    let scheme = match version {
-        SignatureVersion::V4 => {
-            let day = oss_signing_proxy::internals::time::day(time.at());
-            SigningScheme::V4 { day, region: &region }
-        }
-        SignatureVersion::V1 => SigningScheme::V1,
-    };
-    let secret = &Secret::new("TeamAPlantedSecretOf30Letters0".to_owned());
-    let key = SigningKey::new(SigningIdentity { id: "team-a-1", secret, token: None }, scheme);
-    let request = SignableRequest {
-        method,
-        bucket: Some(&bucket("photos")),
-        key: &Key::from_path("k").expect("a key"),
-        query: &Query::default(),
-        headers: &HeaderMap::new(),
-    };
-    let query = presign(&key.expect("a key"), &request, &time, lifetime).expect("a URL");
-    let mut target = "/k".to_owned();
-    query.write(&mut target);
-    target
+    let asked = Asked { version, ..Asked::new(method.as_str(), "k") };
+    format!("/k{}", asked.signed_query(lifetime))
 }
 
 fn ask(proxy: &Proxy, method: &str, target: &str, headers: &str) -> Answer {

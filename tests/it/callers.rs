@@ -2,26 +2,26 @@
 //! others. The emulated OSS verifies what arrives there.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::internals::oss::{Key, Query};
 use oss_signing_proxy::internals::sign::{
-    SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime,
+    SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime, presign,
 };
 use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 
 use crate::secrets::{TRACE, search_for};
-use crate::support::h2::over_h2;
 use crate::support::script::line_of;
 use crate::support::{Answer, Client, ID, KEY, Proxy, Script, Served, ask, bucket, oss, proxy, run};
 
 const CALLER_ID: &str = "team-a-1";
-const CALLER_SECRET: &str = "TeamAPlantedSecretOf30Letters0";
+pub(crate) const CALLER_SECRET: &str = "TeamAPlantedSecretOf30Letters0";
 
 /// A caller with everything, one that may read, one without rights, and no open one.
 pub(crate) const CALLERS: &str = "
@@ -43,6 +43,8 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 /// A request to sign.
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
+    /// The bucket that is signed.
+    pub(crate) bucket: &'a str,
     pub(crate) key: &'a str,
     pub(crate) query: &'a str,
     pub(crate) headers: &'a [(&'a str, &'a str)],
@@ -58,6 +60,7 @@ impl<'a> Asked<'a> {
         let version = SignatureVersion::V4;
         Self {
             method,
+            bucket: "photos",
             key,
             query: "",
             headers: &[],
@@ -70,15 +73,38 @@ impl<'a> Asked<'a> {
 
     /// Returns the header lines of the request, with its signature.
     pub(crate) fn lines(&self) -> String {
-        let method: Method = self.method.parse().expect("a method");
-        let photos = bucket("photos");
-        let key = Key::from_path(self.key).expect("a key");
-        let query = Query::parse(self.query).expect("a query");
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.headers {
+        let mut headers = self.header_map();
+        let signature = self.signed(&headers, |key, request, time| key.sign(request, time));
+        signature.apply(&mut headers);
+        let line = |(name, value): (&HeaderName, &HeaderValue)| {
+            format!("{name}: {}\r\n", value.to_str().expect("text"))
+        };
+        headers.iter().map(line).collect()
+    }
+
+    /// Returns the query of a presigned URL for the request.
+    pub(crate) fn signed_query(&self, lifetime: Duration) -> String {
+        let query =
+            self.signed(&self.header_map(), |key, request, time| presign(key, request, time, lifetime));
+        let mut text = String::new();
+        query.expect("a URL").write(&mut text);
+        text
+    }
+
+    fn header_map(&self) -> HeaderMap {
+        let header = |(name, value): &(&str, &str)| {
             let name: HeaderName = name.parse().expect("a name");
-            headers.insert(name, HeaderValue::from_str(value).expect("a value"));
-        }
+            (name, HeaderValue::from_str(value).expect("a value"))
+        };
+        self.headers.iter().map(header).collect()
+    }
+
+    /// Signs the request with these headers by `sign`.
+    fn signed<T>(
+        &self,
+        headers: &HeaderMap,
+        sign: impl FnOnce(&SigningKey, &SignableRequest<'_>, &SigningTime) -> T,
+    ) -> T {
         let at = SystemEnv.now().unix_s() + self.ahead_s;
         let time = SigningTime::new(Timestamp::from_unix_s(at));
         let region = Region::parse("cn-shanghai").expect("a region");
@@ -93,17 +119,13 @@ impl<'a> Asked<'a> {
         let identity = SigningIdentity { id: self.id, secret, token: None };
         let signer = SigningKey::new(identity, scheme).expect("a key");
         let request = SignableRequest {
-            method: &method,
-            bucket: Some(&photos),
-            key: &key,
-            query: &query,
-            headers: &headers,
+            method: &self.method.parse().expect("a method"),
+            bucket: Some(&bucket(self.bucket)),
+            key: &Key::from_path(self.key).expect("a key"),
+            query: &Query::parse(self.query).expect("a query"),
+            headers,
         };
-        signer.sign(&request, &time).apply(&mut headers);
-        let line = |(name, value): (&HeaderName, &HeaderValue)| {
-            format!("{name}: {}\r\n", value.to_str().expect("text"))
-        };
-        headers.iter().map(line).collect()
+        sign(&signer, &request, &time)
     }
 
     /// Sends the request to the bucket in the path.
@@ -293,27 +315,6 @@ fn the_head_is_rejected_before_the_client_sends_the_body() {
     let answer = client.answer("PUT").expect("an answer");
     assert_eq!((answer.status, answer.refused()), (403, Some("bad-signature")));
     assert_eq!(upstream.heads().len(), 0);
-}
-
-#[test]
-fn requests_over_http2_are_verified_as_over_http1() {
-    let upstream = Script::answering(OK);
-    let proxy = proxy(upstream.address).listen("identify = [\"key\"]").sections(CALLERS).start();
-    let address = proxy.address;
-    let statuses = over_h2(address, async |connection| {
-        let mut statuses = Vec::new();
-        for secret in [CALLER_SECRET, "wrong"] {
-            let mut request = http::Request::builder().uri(format!("http://{address}/photos/k"));
-            for line in (Asked { secret, ..Asked::new("GET", "k") }).lines().lines() {
-                let (name, value) = line.split_once(": ").expect("a line");
-                request = request.header(name, value);
-            }
-            statuses.push(connection.ask(request.body(()).expect("a request"), b"").await.status);
-        }
-        statuses
-    });
-    assert_eq!(statuses, [200, 403]);
-    assert_eq!(upstream.heads().len(), 1);
 }
 
 /// Starts the program at its most verbose log level, with a listener for callers.

@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_sources;
 mod bodies;
 mod browsers;
+mod caller_forms;
 mod caller_limits;
 mod caller_rejections;
 mod caller_sessions;
