@@ -156,7 +156,9 @@ impl ProxyError {
         }
         if status == StatusCode::UNAUTHORIZED {
             let is_invalid = matches!(self, Self::Unidentified(IdentityError::Jwt(_)));
-            headers.insert(WWW_AUTHENTICATE, if is_invalid { INVALID_TOKEN } else { CHALLENGE });
+            // Chromium reads one challenge of a line, and ignores a line with another one behind it.
+            headers.append(WWW_AUTHENTICATE, BASIC_CHALLENGE);
+            headers.append(WWW_AUTHENTICATE, if is_invalid { INVALID_TOKEN } else { BEARER_CHALLENGE });
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -423,13 +425,13 @@ fn send_message(upstream: &str, why: &SendError) -> String {
     }
 }
 
-/// The challenge for clients without a token. Browsers and curl can answer it with a password.
-const CHALLENGE: HeaderValue =
-    HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer");
+/// The challenge that browsers and curl can answer with a password.
+const BASIC_CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\"");
+/// The challenge for clients without a token.
+const BEARER_CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
 /// The challenge for clients with an invalid JSON Web Token (RFC 6750, 3.1).
-const INVALID_TOKEN: HeaderValue = HeaderValue::from_static(
-    "Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\", Bearer error=\"invalid_token\"",
-);
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
 const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 /// The time that the server took, in milliseconds.
 const OSS_SERVER_TIME: HeaderName = HeaderName::from_static("x-oss-server-time");

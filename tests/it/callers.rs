@@ -428,8 +428,9 @@ fn tokens_are_accepted_as_bearer_token_and_as_password_and_others_are_challenged
     for authorization in [String::new(), "Bearer wrong".to_owned(), basic("wrong")] {
         let answer = ask("GET", &authorization);
         assert_eq!((answer.status, answer.refused()), (401, Some("no-identity")), "{authorization}");
-        let challenge = answer.header("www-authenticate").unwrap_or_default();
-        assert!(challenge.starts_with("Basic realm=") && challenge.ends_with("Bearer"), "{challenge}");
+        // Chromium asks for no password if another challenge is on the same line.
+        let basic = "Basic realm=\"oss-signing-proxy\", charset=\"UTF-8\"";
+        assert_eq!(answer.all("www-authenticate"), [basic, "Bearer"], "{authorization}");
     }
     assert_eq!(Asked::new("PUT", "k").send(&proxy, b"bytes").status, 200);
     let heads = upstream.heads();

@@ -24,7 +24,12 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.all(name).first().copied()
+    }
+
+    /// Returns the values of all lines of a header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.head.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
 
     pub(crate) fn text(&self) -> String {
