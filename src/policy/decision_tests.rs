@@ -31,6 +31,19 @@ pub(super) fn is_granted(rights: &CallerRights, action: &'static str) -> bool {
 }
 
 #[test]
+fn a_denial_for_a_region_holds_where_the_region_is_unknown() {
+    let policy = serde_json::json!({ "Version": "1", "Statement": [
+        { "Effect": "Allow", "Action": "oss:*", "Resource": "acs:oss:*:*:team-data/*" },
+        { "Effect": "Deny", "Action": "oss:*", "Resource": "acs:oss:cn-beijing:*:team-data/secret/*" },
+    ] });
+    let request = serde_json::json!({ "method": "GET", "bucket": "team-data", "key": "secret/k" });
+    for (region, expected) in [("cn-hangzhou", "allow"), ("cn-beijing", "deny"), ("", "deny")] {
+        let options = serde_json::json!({ "region": region });
+        assert_eq!(decide(&policy, &request, &options), expected, "{region}");
+    }
+}
+
+#[test]
 fn an_alias_of_an_access_point_is_not_understood() {
     let fixture = fixture();
     let policy = &fixture["policies"]["oss-all"];

@@ -30,7 +30,7 @@ use crate::caller::{
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{
-    AccessPolicy, ClientProof, ListenerRequest, NamedHost, PolicyDecision, RequestOrigin, RequestRewrites,
+    AccessPolicy, ClientProof, DenyReason, ListenerRequest, NamedHost, PolicyDecision, RequestOrigin,
     RequestShape, ShapeInput,
 };
 use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
@@ -289,31 +289,27 @@ impl RequestToJudge {
         let LocatedRequest { request, headers, .. } = &mut *located;
         let AddressedRequest { method, object } = &*request;
         let region = core.state().routing_table.get(object.upstream).region.as_ref();
-        let rewrites = match caller.caller() {
-            None => RequestRewrites::default(),
-            Some(known) => {
-                let shape = RequestShape::read(ShapeInput {
-                    operation: object.operation,
-                    method,
-                    bucket: object.bucket.as_ref(),
-                    key: object.key.as_bytes(),
-                    query: &object.query,
-                    headers,
-                    body: &body,
-                    origin: RequestOrigin {
-                        caller: &known.name,
-                        address: listener.client,
-                        secure: listener.rules.tls,
-                        now: core.clock().now(),
-                    },
-                    region: region.map_or("", Region::as_str),
-                    callbacks: known.callbacks,
-                })?;
-                let judged = known.rights.judge(&shape.permissions, &shape.facts);
-                judged.map_err(|missing| PermissionDenial::new(missing, &shape, &known.rights))?;
-                shape.rewrites
-            }
-        };
+        let known = caller.caller().ok_or(DenyReason::NoRights)?;
+        let shape = RequestShape::read(ShapeInput {
+            operation: object.operation,
+            method,
+            bucket: object.bucket.as_ref(),
+            key: object.key.as_bytes(),
+            query: &object.query,
+            headers,
+            body: &body,
+            origin: RequestOrigin {
+                caller: &known.name,
+                address: listener.client,
+                secure: listener.rules.tls,
+                now: core.clock().now(),
+            },
+            region: region.map_or("", Region::as_str),
+            callbacks: known.callbacks,
+        })?;
+        let judged = known.rights.judge(&shape.permissions, &shape.facts);
+        judged.map_err(|missing| PermissionDenial::new(missing, &shape, &known.rights))?;
+        let rewrites = shape.rewrites;
         for (name, value) in rewrites.headers {
             match value {
                 Some(value) => drop(headers.insert(name, value)),

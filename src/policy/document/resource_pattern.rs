@@ -64,39 +64,38 @@ impl ResourcePattern {
 
     /// Returns whether the pattern covers the whole of a resource in `region`.
     pub(super) fn covers(&self, resource: &PermissionResource<'_>, region: &str) -> bool {
-        let Some(relative) = self.relative_in(region) else { return matches!(self, Self::Any) };
-        match resource {
-            PermissionResource::Tree(bucket, prefix) => {
-                relative.covers_tree(PatternSubject::joined(bucket, prefix))
-            }
-            PermissionResource::Service
-            | PermissionResource::Pool(_)
-            | PermissionResource::Bucket(_)
-            | PermissionResource::Object(..) => relative.matches(subject(resource)),
-        }
-    }
-
-    /// Returns whether the pattern covers a part of a resource in `region`.
-    pub(super) fn meets(&self, resource: &PermissionResource<'_>, region: &str) -> bool {
-        let Some(relative) = self.relative_in(region) else { return matches!(self, Self::Any) };
-        match resource {
-            PermissionResource::Tree(bucket, prefix) => {
-                relative.meets_tree(PatternSubject::joined(bucket, prefix))
-            }
-            PermissionResource::Service
-            | PermissionResource::Pool(_)
-            | PermissionResource::Bucket(_)
-            | PermissionResource::Object(..) => relative.matches(subject(resource)),
-        }
-    }
-
-    /// Returns the pattern of the last part, if the pattern applies to the region.
-    fn relative_in(&self, region: &str) -> Option<&TextPattern> {
         match self {
-            Self::Oss { region: regions, relative } if regions.matches(PatternSubject::text(region)) => {
-                Some(relative)
+            Self::Any => true,
+            Self::Oss { region: regions, relative } => {
+                regions.matches(PatternSubject::text(region))
+                    && match resource {
+                        PermissionResource::Tree(..) => relative.covers_tree(subject(resource)),
+                        PermissionResource::Service
+                        | PermissionResource::Pool(_)
+                        | PermissionResource::Bucket(_)
+                        | PermissionResource::Object(..) => relative.matches(subject(resource)),
+                    }
             }
-            Self::Any | Self::Oss { .. } | Self::Other => None,
+            Self::Other => false,
+        }
+    }
+
+    /// Returns whether the pattern may cover a part of a resource in `region`. An unknown region is
+    /// empty, and may be any.
+    pub(super) fn meets(&self, resource: &PermissionResource<'_>, region: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Oss { region: regions, relative } => {
+                (region.is_empty() || regions.matches(PatternSubject::text(region)))
+                    && match resource {
+                        PermissionResource::Tree(..) => relative.meets_tree(subject(resource)),
+                        PermissionResource::Service
+                        | PermissionResource::Pool(_)
+                        | PermissionResource::Bucket(_)
+                        | PermissionResource::Object(..) => relative.matches(subject(resource)),
+                    }
+            }
+            Self::Other => false,
         }
     }
 }
