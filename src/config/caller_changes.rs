@@ -19,7 +19,11 @@ pub(crate) fn caller_changes(before: &[Arc<CallerSettings>], after: &[Arc<Caller
             None => changes.push(format!("caller {name} added: allow {access}")),
             Some(was) if was.rights != caller.rights => {
                 let before = was.rights.as_str();
-                changes.push(format!("caller {name} changed: allow {access} instead of {before}"));
+                changes.push(if before == access {
+                    format!("caller {name} changed: its rights")
+                } else {
+                    format!("caller {name} changed: allow {access} instead of {before}")
+                });
             }
             Some(was) if was.origin.mark != caller.origin.mark || was.keys.len() != caller.keys.len() => {
                 changes.push(format!("caller {name} changed"));

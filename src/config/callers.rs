@@ -296,7 +296,8 @@ impl<'a> CallerReader<'a> {
         section.check(&CALLER, report);
         let name = self.name(section, report);
         let is_revoked = name.as_ref().is_some_and(|name| self.revoked.matches(name));
-        let rights = self.rights(section, report);
+        // The documents of a revoked caller may already be deleted.
+        let rights = if is_revoked { CallerRights::nothing() } else { self.rights(section, report) };
         let callbacks = section.truth("callbacks", report).is_some_and(|given| given.value);
         // guard: callbacks-elsewhere
         if self.secrets.is_confined() && callbacks {

@@ -312,7 +312,9 @@ impl<'a> SecretResolver<'a> {
 
     /// Reads a file without secrets. Other users may read it.
     pub(super) fn public_file(&self, path: &Path) -> io::Result<String> {
-        let file = self.read(path)?;
+        let file = self.read(path).inspect_err(|error| {
+            self.files.borrow_mut().push(FileDigest::of_unread(path, error));
+        })?;
         let text = file.text.expose().to_owned();
         let digest = ContentDigest::new(text.as_bytes());
         self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{UPSTREAM, World, load_in, mistakes};
-use crate::config::{BrokenCallersFile, CallerSources, ConfigErrors, ProxyConfig};
+use crate::config::{BrokenCallersFile, CallerSources, ConfigErrors, ProxyConfig, caller_changes};
 use crate::policy::CallerRights;
 
 const A: &str = "[[caller]]\nname = \"a\"\nallow = \"read\"\n\
@@ -251,6 +251,38 @@ fn a_team_cannot_allow_itself_callbacks() {
     let start = started("callers_dir = \"d\"", &[("d/a.toml", file)]);
     let words = "d/a.toml:4: caller.callbacks: a file of callers_dir cannot set `callbacks`";
     assert!(faults(&start)[0].starts_with(words), "{:?}", faults(&start));
+}
+
+#[test]
+fn a_caller_is_revoked_although_its_policy_is_gone() {
+    let text = "revoked = [\"a\"]\n[[caller]]\nname = \"a\"\nopen = true\npolicy = [\"file:gone.json\"]\n";
+    let loaded = load_with(text, &[]).expect("the policy is not read");
+    assert!(loaded.callers.iter().flatten().next().is_none());
+}
+
+#[test]
+fn a_change_in_a_document_is_a_change_of_the_caller() {
+    let text = "[[caller]]\nname = \"a\"\nopen = true\npolicy = [\"file:p.json\"]\n";
+    let with = |action: &str| {
+        let document = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"ACTION","Resource":"*"}]}"#;
+        let document: &'static str = document.replace("ACTION", action).leak();
+        load_with(text, &[("p.json", document)]).expect("a configuration")
+    };
+    let (before, after) = (with("oss:GetObject"), with("oss:PutObject"));
+    let changes = |a: &ProxyConfig, b: &ProxyConfig| {
+        caller_changes(a.callers.as_deref().unwrap_or_default(), b.callers.as_deref().unwrap_or_default())
+    };
+    assert_eq!(changes(&before, &after), ["caller a changed: its rights"]);
+    assert_eq!(changes(&before, &with("oss:GetObject")), Vec::<String>::new());
+}
+
+#[test]
+fn a_missing_policy_of_a_team_is_watched() {
+    let file = "[[caller]]\nname = \"a\"\npolicy = [\"file:d/p.json\"]\nuid = 7\n";
+    let start = started("callers_dir = \"d\"", &[("d/a.toml", file)]);
+    assert!(faults(&start)[0].contains("cannot read \"d/p.json\""), "{:?}", faults(&start));
+    let watched = |path: &str| start.caller_files.iter().any(|file| file.path.ends_with(path));
+    assert!(watched("d/a.toml") && watched("d/p.json"), "{:?}", start.caller_files);
 }
 
 #[test]
