@@ -22,9 +22,9 @@
 //!      ├─────► transport ◄────┤                            │          upstream HTTP
 //!  ════╪══════════════════════╪════════════════════════════╪════  IO above · pure below (no tokio, clock, env, fs)
 //!      ├──────► address ◄─────┤                            │          resolved endpoint
-//!      ├──────► policy        │                            │          access policy
-//!      │          ▼           │                            │
 //!      ├──────► caller        │                            │          client identity
+//!      │          ▼           │                            │
+//!      ├──────► policy        │                            │          rights of callers, rules of listeners
 //!      │          ▼           │                            │
 //!      ├──────► sign          │                            │          signatures
 //!      ├──────► sealing       │                            │          sealed secrets

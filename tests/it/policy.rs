@@ -179,7 +179,7 @@ fn what_was_judged_is_what_is_sent() {
     assert_eq!(source("other-data/pub%2Fy").as_deref(), Some("/other-data/pub/y"));
     assert_eq!(source("/other-data/%70ub/y%3Fz").as_deref(), Some("/other-data/pub/y%3Fz"));
     let link = |text| sent("/team-data/a/l?symlink", ("x-oss-symlink-target", text));
-    // A symbolic link is a setting, which no rule with a prefix grants, so its target is not sent.
+    // A link needs the right to read its target.
     let refused = send(&proxy, "PUT", "/team-data/a/l?symlink", &[("x-oss-symlink-target", "b/t")], b"");
     assert_eq!(refused.status, 403);
     assert_eq!(link("a%2Ft").as_deref(), Some("a/t"));
