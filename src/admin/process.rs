@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::certificate::ListenerCertificate;
 use crate::credentials::{CredentialServices, SourceStatus};
 use crate::jwks::KeySetStatus;
-use crate::telemetry::{DroppedLineCount, ProcessCounters};
+use crate::telemetry::{AuditStatus, DroppedLineCount, ProcessCounters};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
@@ -63,6 +63,9 @@ pub(crate) trait AdminProcess: Send + Sync {
 
     /// Shuts the process down, as SIGTERM does.
     fn quit(&self);
+
+    /// Returns the state of the audit log, if there is one.
+    fn audit(&self) -> Option<AuditStatus>;
 
     /// Returns the number of dropped log lines by reason.
     fn log_losses(&self) -> Vec<DroppedLineCount>;

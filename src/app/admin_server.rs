@@ -26,7 +26,9 @@ use crate::jwks::KeySetStatus;
 use crate::offload::BlockingLane;
 use crate::proxy::ProxyState;
 use crate::server::{AcceptSocket, BoundListener, DrainSignal, ServerWatchdog, SharedListener};
-use crate::telemetry::{DroppedLineCount, LogControl, LogLevel, ProcessCounters};
+use crate::telemetry::{
+    AuditLog, AuditNotice, AuditStatus, DroppedLineCount, LogControl, LogLevel, ProcessCounters,
+};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
@@ -40,6 +42,7 @@ pub(crate) struct AdminConsole {
     pub(super) watchdog: ServerWatchdog,
     pub(super) reloads: ReloadHandle,
     pub(super) log: Option<Arc<LogControl>>,
+    pub(super) audit: Option<Arc<AuditLog>>,
 }
 
 /// The parts of a configuration that the admin listener shows.
@@ -91,6 +94,13 @@ impl AdminConsole {
         down.map(state).collect()
     }
 
+    /// Records an action of the admin listener in the audit log.
+    fn record_action(&self, action: &'static str) {
+        if let Some(audit) = &self.audit {
+            audit.record_notice(&AuditNotice::Admin(action));
+        }
+    }
+
     /// Replaces the view after a new configuration was applied.
     pub(crate) fn show(&self, view: ConsoleView) {
         self.view.store(Arc::new(view));
@@ -113,6 +123,9 @@ impl AdminProcess for AdminConsole {
         // guard: readiness-goes-first
         if self.drain.is_leaving() {
             return Err("stopping".to_owned());
+        }
+        if self.audit.as_ref().is_some_and(|audit| audit.is_blocked()) {
+            return Err("the audit log cannot be written".to_owned());
         }
         let view = self.view.load();
         let now = self.env.now();
@@ -192,13 +205,19 @@ impl AdminProcess for AdminConsole {
     }
 
     fn reload(&self) -> ReloadFuture {
+        self.record_action("reload");
         let reloads = self.reloads.clone();
         Box::pin(async move { reloads.reload().await })
     }
 
     fn quit(&self) {
+        self.record_action("quit");
         info!("shutdown requested via the admin API");
         self.drain.leave();
+    }
+
+    fn audit(&self) -> Option<AuditStatus> {
+        self.audit.as_ref().map(|audit| audit.status())
     }
 
     fn log_losses(&self) -> Vec<DroppedLineCount> {
@@ -213,6 +232,7 @@ impl AdminProcess for AdminConsole {
         let level = LogLevel::ALL.into_iter().find(|level| level.as_str() == name);
         match (level, &self.log) {
             (Some(level), Some(log)) => {
+                self.record_action("set-log-level");
                 log.set_level(level);
                 info!(level = name, "log level set via the admin API");
                 true

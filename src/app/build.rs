@@ -31,7 +31,7 @@ use crate::proxy::{
     ProxyState, RequestLimits, ServedCallerSettings, ServedCallers, UpstreamSigning, WorkerCore,
 };
 use crate::server::{self, ActivatedSockets, BoundListener, ListenAddress, ListenerPlan, TlsFiles};
-use crate::telemetry::{self, LogFile, ProcessCounters};
+use crate::telemetry::{self, AuditLog, AuditSettings, AuditSinkAddress, LogFile, ProcessCounters};
 use crate::time::Clock;
 use crate::transport::{self, TrustStore, TrustStoreEntry, TrustStoreId, UpstreamTransport};
 
@@ -39,6 +39,8 @@ use crate::transport::{self, TrustStore, TrustStoreEntry, TrustStoreId, Upstream
 pub(crate) struct AppBuilder {
     pub(crate) env: Arc<dyn SourceEnv>,
     pub(crate) counters: Arc<ProcessCounters>,
+    /// The audit log of the process, if there is one.
+    pub(crate) audit: Option<Arc<AuditLog>>,
     services: Arc<CredentialServices>,
     fixtures: Arc<Mutex<SharedResources>>,
     /// Runs blocking work: reading the files that a configuration names, and binding its sockets.
@@ -104,11 +106,24 @@ impl AppBuilder {
             refresher: SourceKeeper::start(Arc::clone(&env))?,
             env,
             counters: Arc::default(),
+            audit: None,
             services: Arc::default(),
             fixtures: Arc::new(Mutex::new(SharedResources { inherited, next_trust: 0 })),
             lane: BlockingLane::default(),
             rejected: None,
         })
+    }
+
+    /// Starts the audit log of the first configuration. It outlives all configurations.
+    ///
+    /// # Errors
+    /// [`StartError::Audit`] if the destination cannot be opened.
+    pub(crate) async fn start_audit(&mut self, settings: AuditSettings) -> Result<(), StartError> {
+        let sink = settings.sink.to_string();
+        let clock = Arc::clone(&self.env) as Arc<dyn Clock>;
+        let started = self.lane.run(FILES_LIMIT, move || AuditLog::start(settings, clock)).await?;
+        self.audit = Some(Arc::new(started.map_err(|error| StartError::Audit { sink, error })?));
+        Ok(())
     }
 
     /// Builds everything that the configuration needs. Parts of `before` with an unchanged
@@ -180,6 +195,8 @@ impl AppBuilder {
             ),
             passed_on: signers::passed_on(&draft.listeners, sources),
             access_log: log.access,
+            audit: self.audit.clone(),
+            number: before.map_or(1, |before| before.built.state.number + 1),
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
         };
@@ -397,6 +414,8 @@ pub(crate) fn try_start(
         ),
         passed_on: HashMap::new(),
         access_log: telemetry::AccessLogging::No,
+        audit: None,
+        number: 0,
         counters: Arc::default(),
         services: Arc::default(),
     };
@@ -496,6 +515,7 @@ pub(crate) struct StartTrial {
 pub(crate) async fn try_out(config: ProxyConfig, env: &dyn SourceEnv) -> StartTrial {
     let inherited = ActivatedSockets::from_environment(env.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
+    let audit = config.audit.as_ref().map(|audit| audit.sink.clone());
     let lane = BlockingLane::default();
     let drafted = lane.run(FILES_LIMIT, move || {
         let mut problems = Vec::new();
@@ -503,6 +523,11 @@ pub(crate) async fn try_out(config: ProxyConfig, env: &dyn SourceEnv) -> StartTr
             && let Err(error) = LogFile::probe(&path)
         {
             problems.push(StartError::Log { path, error });
+        }
+        if let Some(AuditSinkAddress::File(path)) = audit
+            && let Err(error) = LogFile::probe(&path)
+        {
+            problems.push(StartError::Audit { sink: path.display().to_string(), error });
         }
         let sockets = BoundSockets::trial();
         let mut fixtures = SharedResources { inherited, next_trust: 0 };

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
 
 use super::admin_server::{AdminConsole, AdminThread, ConsoleView};
+use super::audit_reports::report_configuration;
 use super::build::{AppBuilder, BuiltApp, PreviousApp};
 use super::callers_report::report_callers_files;
 use super::config_watcher::{ConfigWatcher, FileSnapshot, ReloadError, ReloadReason, WatchedFiles};
@@ -26,7 +27,7 @@ use crate::proxy::WorkerCore;
 use crate::server::{
     ConfiguredSocket, DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan,
 };
-use crate::telemetry::LogControl;
+use crate::telemetry::{AuditLog, AuditNotice, LogControl};
 use crate::time::Clock;
 use crate::transport::{UpstreamReachability, UpstreamTransport};
 
@@ -66,8 +67,11 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn assemble(config: ProxyConfig, env: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
+    pub async fn assemble(mut config: ProxyConfig, env: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
         let mut builder = AppBuilder::new(env)?;
+        if let Some(settings) = config.audit.take() {
+            builder.start_audit(settings).await?;
+        }
         let lane = BlockingLane::default();
         let (files, config) =
             lane.run(LOAD_LIMIT, move || (WatchedFiles::from_config(&config), config)).await?;
@@ -75,6 +79,7 @@ impl App {
         let built = builder.assemble(config, None).await?;
         warn_of_certificates(&built, &*builder.env);
         report_callers_files(&built.caller_sources, None, &builder.counters);
+        report_configuration(builder.audit.as_deref(), built.state.number, &[], &built.callers);
         let reloads = ReloadHandle::channel();
         Ok(Self { builder, built, watch, reloads, load: None, log: None })
     }
@@ -89,6 +94,12 @@ impl App {
     #[must_use]
     pub(crate) fn logging(self, control: Arc<LogControl>) -> Self {
         Self { log: Some(control), ..self }
+    }
+
+    /// Returns the audit log, if there is one.
+    #[must_use]
+    pub(crate) fn audit(&self) -> Option<Arc<AuditLog>> {
+        self.builder.audit.clone()
     }
 
     /// Returns a handle to request reloads.
@@ -142,6 +153,7 @@ impl App {
             watchdog: server.watchdog(),
             reloads,
             log: log.clone(),
+            audit: builder.audit.clone(),
         });
         let admin = start_admin(&mut built, &console)?;
         let notifier = ServiceNotifier::start(&*builder.env);
@@ -209,6 +221,9 @@ impl RunningApp {
     async fn reload(&mut self, reason: ReloadReason) -> Result<Vec<String>, String> {
         let reloaded = self.take_another().await;
         self.builder.counters.reloaded(reloaded.is_ok(), self.builder.env.now());
+        if let (Some(audit), Err(refused)) = (&self.builder.audit, &reloaded) {
+            audit.record_notice(&AuditNotice::RejectedConfiguration(&refused.why));
+        }
         match &reloaded {
             Ok(changes) if changes.is_empty() => {
                 info!("configuration reloaded; no changes")
@@ -284,7 +299,9 @@ impl RunningApp {
             .map(with_its_time)
             .collect::<Vec<_>>();
         let callers = caller_changes(&self.built.callers, &built.callers);
-        let changes = settings.into_iter().chain(callers).chain(self.watch.taken(files)).collect();
+        let changes: Vec<String> =
+            settings.into_iter().chain(callers).chain(self.watch.taken(files)).collect();
+        report_configuration(self.builder.audit.as_deref(), built.state.number, &changes, &built.callers);
 
         let listeners = std::mem::take(&mut built.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
@@ -327,6 +344,9 @@ impl RunningApp {
         let drained = self.server.end().await;
         if let Some(admin) = self.admin {
             admin.end().await;
+        }
+        if let Some(audit) = self.builder.audit.clone() {
+            let _ = BlockingLane::default().run(AUDIT_LIMIT, move || audit.close()).await;
         }
         let notifier = self.notifier.clone();
         let _ = self.lane.run(FLUSH_LIMIT, move || notifier.flush()).await;
@@ -399,5 +419,7 @@ type FileCheck = Pin<Box<dyn Future<Output = Option<FileSnapshot>>>>;
 const LOAD_LIMIT: Duration = Duration::from_secs(5);
 /// The time that shutdown waits for the last notification.
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
+/// The time that shutdown waits for the last records of the audit log.
+const AUDIT_LIMIT: Duration = Duration::from_secs(6);
 /// The interval between checks of the configuration files.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 
 pub(crate) mod admin_connections;
 pub(crate) mod admin_server;
+mod audit_reports;
 pub(crate) mod build;
 pub(crate) mod caller_credentials;
 mod callers_report;

@@ -41,6 +41,14 @@ pub enum StartError {
         /// The error of the operating system.
         error: io::Error,
     },
+    /// The audit log cannot be written.
+    #[error("cannot write the audit log to {sink}: {error}")]
+    Audit {
+        /// The destination.
+        sink: String,
+        /// The error of the operating system.
+        error: io::Error,
+    },
     /// Several errors.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Self>),
@@ -59,7 +67,8 @@ impl StartError {
             | Self::Credentials(_)
             | Self::Files(_)
             | Self::NoSource(_)
-            | Self::Log { .. } => true,
+            | Self::Log { .. }
+            | Self::Audit { .. } => true,
         }
     }
 

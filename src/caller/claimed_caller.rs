@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::directory::{Caller, CallerDirectory};
+use super::real_key_id::beginning_of_key_id;
 use super::signature_claim::text_parameter;
 use crate::oss::Query;
 use crate::time::Timestamp;
@@ -19,6 +20,17 @@ pub(crate) fn claimed_caller(
 ) -> Option<Arc<Caller>> {
     let id = id_in_header(headers).or_else(|| id_in_url(query))?;
     directory.key(id).map(|entry| Arc::clone(&entry.caller))
+}
+
+/// Returns the access key id that the signature of a request names, for a log: in full if a caller has
+/// it, and otherwise its beginning, since it may be anything.
+pub(crate) fn claimed_key_id(
+    headers: &HeaderMap,
+    query: &Query,
+    directory: &CallerDirectory,
+) -> Option<String> {
+    let id = id_in_header(headers).or_else(|| id_in_url(query))?;
+    Some(if directory.key(id).is_some() { id.to_owned() } else { beginning_of_key_id(id) })
 }
 
 /// Returns the caller whose key the signature in a URL names, as of `now`. A key that was handed out

@@ -25,6 +25,21 @@ pub enum IdentityProof {
 }
 
 impl IdentityProof {
+    /// Returns the name of the proof in the audit log.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Signature => "signature",
+            Self::PresignedUrl => "presigned-url",
+            Self::Announced => "announced",
+            Self::Bearer => "bearer",
+            Self::Basic => "basic",
+            Self::Certificate => "certificate",
+            Self::UnixPeer => "unix-peer",
+            Self::Open => "open",
+        }
+    }
+
     /// Returns whether a browser adds the proof by itself to requests of any page.
     #[must_use]
     pub(crate) fn is_ambient(self) -> bool {

@@ -44,7 +44,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
 pub(crate) use caller_origin::CallerOrigin;
-pub(crate) use claimed_caller::claimed_caller;
+pub(crate) use claimed_caller::{claimed_caller, claimed_key_id};
 pub use client_signature::remove_client_signature;
 pub(crate) use client_signature::remove_signature;
 pub(crate) use connection_peer::{ClientCertificate, ConnectionPeer, UnixPeer};

@@ -21,7 +21,7 @@ use crate::app::system_env::{self, SystemEnv, raise_file_limit};
 use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal};
-use crate::telemetry::{self, LogControl, LogFile, LogFlushGuard, LogWriter};
+use crate::telemetry::{self, AuditLog, LogControl, LogFile, LogFlushGuard, LogWriter};
 
 pub(super) fn run(flags: &CommonFlags) -> CommandExit {
     system_env::harden();
@@ -151,7 +151,7 @@ async fn serve(
         Ok(app) => app.reloading(load).logging(log.control),
         Err(error) => return not_assembled(&error),
     };
-    asked.install_handlers(app.reloads(), log.anew);
+    asked.install_handlers(app.reloads(), log.anew, app.audit());
     match app.run(drain).await {
         Ok(DrainOutcome::Whole) => CommandExit::Ok,
         Ok(DrainOutcome::Cut { connections }) => {
@@ -214,8 +214,8 @@ impl ReloadSignals {
         Ok(Self { hangup: signal(SignalKind::hangup())?, user: signal(SignalKind::user_defined1())? })
     }
 
-    /// Starts the handlers. HUP reloads the configuration, and USR1 reopens the log file.
-    fn install_handlers(self, reloads: ReloadHandle, anew: Arc<AtomicBool>) {
+    /// Starts the handlers. HUP reloads the configuration, and USR1 reopens the log files.
+    fn install_handlers(self, reloads: ReloadHandle, anew: Arc<AtomicBool>, audit: Option<Arc<AuditLog>>) {
         let Self { mut hangup, mut user } = self;
         spawn_local(async move {
             while hangup.recv().await.is_some() {
@@ -225,7 +225,10 @@ impl ReloadSignals {
         spawn_local(async move {
             while user.recv().await.is_some() {
                 anew.store(true, Relaxed);
-                info!("reopening the log file");
+                if let Some(audit) = &audit {
+                    audit.reopen();
+                }
+                info!("reopening the log files");
             }
         });
     }

@@ -257,9 +257,8 @@ fn whole(value: &DeValue<'_>) -> Zeroizing<String> {
 fn is_confidential(name: &str, text: &str) -> bool {
     let is_reference = ["file:", "env:", "credential:"].iter().any(|kind| text.starts_with(kind));
     match name {
-        "access_key_id" | "access_key_secret" | "security_token" | "token" | "secret" | MASTER => {
-            !is_reference
-        }
+        "access_key_id" | "access_key_secret" | "security_token" | "token" | "secret" | "hash_key"
+        | MASTER => !is_reference,
         // A URL may contain a key.
         "url" => text.contains(['?', '@']),
         "external_id" => true,

@@ -233,6 +233,12 @@ pub(super) enum ConfigErrorKind {
         "the master has fewer than 32 bytes; use a random one, such as the output of openssl rand -hex 32"
     )]
     HandOutMaster,
+    #[error(
+        "{0:?} is no destination of the audit log; write \"file:PATH\", \"stdout\", \"unix:PATH\", \"tcp:HOST:PORT\" or \"syslog\""
+    )]
+    AuditSink(String),
+    #[error("the key has fewer than 32 bytes; use a random one, such as the output of openssl rand -hex 32")]
+    AuditHashKey,
     #[error("there are {0} masters, and the maximum is two, for a rotation; remove the old ones")]
     HandOutMasters(usize),
     #[error("{0:?} is out of range; must be from 1m to 12h")]

@@ -5,6 +5,7 @@
 //! file that is not valid TOML, whose settings are not checked.
 
 mod admin_config;
+mod audit;
 mod caller_access;
 mod caller_changes;
 mod caller_files;
@@ -90,7 +91,7 @@ use crate::credentials::{
 };
 use crate::jwks::KeySetConfig;
 use crate::server::ListenSettings;
-use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
+use crate::telemetry::{AccessLogging, AuditSettings, LogFormat, LogLevel, LogSettings};
 
 /// The effective configuration.
 #[derive(Debug)]
@@ -124,6 +125,8 @@ pub struct ProxyConfig {
     pub(crate) timeouts: TimeoutConfig,
     /// The settings of the log.
     pub(crate) log: LogSettings,
+    /// The settings of the audit log, if there is one.
+    pub(crate) audit: Option<AuditSettings>,
     /// The hardening of the process.
     pub(crate) process: HardeningConfig,
     /// Warnings, one per line, each with its location.
@@ -323,6 +326,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
+    let audit = audit::read(&root.child("audit", report), &secrets, report);
     let process = process(&root.child("process", report), report);
     let described = credentials::read(root, &secrets, report);
     let real_ids = RealKeyIds::new(&described);
@@ -368,6 +372,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         limits,
         timeouts,
         log,
+        audit,
         process,
         warnings: Vec::new(),
         effective_settings: Vec::new(),

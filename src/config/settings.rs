@@ -45,6 +45,7 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         SettingSpec::of_section("limits", ValueKind::Table(&LIMITS)),
         SettingSpec::of_section("timeouts", ValueKind::Table(&TIMEOUTS)),
         SettingSpec::of_section("log", ValueKind::Table(&LOG)),
+        SettingSpec::of_section("audit", ValueKind::Table(&AUDIT)),
         SettingSpec::of_section("process", ValueKind::Table(&OWN_PROCESS)),
     ]],
     ..SectionSchema::EMPTY
@@ -335,6 +336,35 @@ pub(super) const LOG: SectionSchema = SectionSchema {
     ..SectionSchema::EMPTY
 };
 
+pub(super) const AUDIT: SectionSchema = SectionSchema {
+    name: "[audit]",
+    groups: &[&[
+        SettingSpec::optional_text(
+            "sink",
+            "no audit log",
+            "the destination: `file:PATH`, which USR1 reopens, `stdout`, `unix:PATH` (a stream), `tcp:HOST:PORT`, or `syslog` (`syslog:PATH` for a socket other than `/dev/log`)",
+        )
+        .needing_restart(),
+        SettingSpec::text("format", "json", "`\"json\"`, or `\"ocsf\"` for API Activity events of OCSF 1.4.0")
+            .needing_restart(),
+        SettingSpec::text(
+            "keys",
+            "plain",
+            "the form of object keys: `\"plain\"`, `\"prefix\"` (up to the last slash), `\"hash\"` (an HMAC-SHA256 with `hash_key`), or `\"none\"`",
+        )
+        .needing_restart(),
+        SettingSpec::optional_text("hash_key", "none", "the key of the hashes; at least 32 bytes")
+            .needing_restart(),
+        SettingSpec::text(
+            "on_failure",
+            "block",
+            "`\"block\"`: a request is sent to OSS when its record is written (a file: on the disk), and gets 503 if that takes more than 5 s. `\"drop\"`: requests do not wait, and records that cannot be written are counted",
+        )
+        .needing_restart(),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
 pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
     name: "[process]",
     groups: &[&[
@@ -391,6 +421,7 @@ const SECTIONS: &[&SectionSchema] = &[
     &LIMITS,
     &TIMEOUTS,
     &LOG,
+    &AUDIT,
     &OWN_PROCESS,
 ];
 

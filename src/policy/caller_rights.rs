@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use super::allow_rule;
-use super::document::{DocumentOptions, PolicyDocument};
-use super::judgement::{CallerPolicy, MissingPermission};
+use super::document::{DocumentOptions, PolicyDocument, StatementEffect};
+use super::judgement::{CallerPolicy, DecidingStatement, MissingPermission};
 use super::permission::{PermissionList, RequiredPermission};
 use super::request_facts::RequestFacts;
 
@@ -105,6 +105,22 @@ impl CallerRights {
     /// Returns the prefixes of keys for which an action on a bucket would be allowed.
     pub(crate) fn allowed_prefixes(&self, permission: &RequiredPermission<'_>, region: &str) -> Vec<&str> {
         self.policy.allowed_prefixes(permission, region)
+    }
+
+    /// Returns the statement of the caller's documents that decides about one permission. `None` if
+    /// no statement applies, or if the ceiling does not grant what the statement allows.
+    #[must_use]
+    pub(crate) fn deciding_statement(
+        &self,
+        permission: &RequiredPermission<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> Option<DecidingStatement> {
+        let own = self.policy.deciding_statement(permission, facts)?;
+        let is_below = self.ceiling.as_ref().is_none_or(|ceiling| {
+            let deciding = ceiling.deciding_statement(permission, facts);
+            deciding.is_some_and(|deciding| deciding.effect == StatementEffect::Allow)
+        });
+        (own.effect == StatementEffect::Deny || is_below).then_some(own)
     }
 
     /// Returns whether all permissions are granted; otherwise the first that is missing.

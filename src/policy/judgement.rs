@@ -22,6 +22,13 @@ pub(crate) struct StatementPosition {
     pub(crate) statement: usize,
 }
 
+/// The statement that decides about a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DecidingStatement {
+    pub(crate) effect: StatementEffect,
+    pub(crate) position: StatementPosition,
+}
+
 /// A required permission that the documents do not grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MissingPermission {
@@ -66,6 +73,20 @@ impl CallerPolicy {
             }
         }
         Ok(())
+    }
+
+    /// Returns the statement that decides about one permission, with its effect; `None` if no statement
+    /// applies, so that the permission is denied.
+    #[must_use]
+    pub(crate) fn deciding_statement(
+        &self,
+        permission: &RequiredPermission<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> Option<DecidingStatement> {
+        [StatementEffect::Deny, StatementEffect::Allow].into_iter().find_map(|effect| {
+            let position = self.applying(effect, permission, facts)?;
+            Some(DecidingStatement { effect, position })
+        })
     }
 
     /// Returns the texts of the documents.

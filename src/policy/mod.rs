@@ -22,6 +22,7 @@ pub(crate) use judgement::MissingPermission;
 pub use listener_request::ClientProof;
 pub use listener_request::ListenerRequest;
 pub use listener_request::NamedHost;
+pub(crate) use permission::{PermissionResource, RequiredPermission};
 pub(crate) use pin::PinBreach;
 pub(crate) use request_facts::RequestOrigin;
 pub(crate) use shape::{NotUnderstood, RequestShape, ShapeInput};

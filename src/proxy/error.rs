@@ -17,7 +17,7 @@ use crate::caller::{HandOutError, IdentityError, JwtError, MalformedKind};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::{DenyReason, NotUnderstood};
-use crate::telemetry::{AccessLogEvent, RejectionCode};
+use crate::telemetry::{AccessLogEvent, AuditUnavailable, RejectionCode};
 use crate::transport::{DialError, SendError};
 
 /// An error for which the proxy returns its own response.
@@ -74,6 +74,9 @@ pub(crate) enum ProxyError {
     /// The request for access keys is rejected.
     #[error(transparent)]
     Keys(#[from] KeyRequestError),
+    /// The audit log cannot be written, and requests depend on it.
+    #[error(transparent)]
+    Audit(#[from] AuditUnavailable),
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
@@ -196,6 +199,7 @@ impl ProxyError {
             | Self::Body(_)
             | Self::CallerLimit(_)
             | Self::Keys(_)
+            | Self::Audit(_)
             | Self::Credentials(_)
             | Self::SigningKey(_)
             | Self::Unsendable
@@ -265,6 +269,7 @@ impl ProxyError {
             Self::Body(why) => Parts::of_judged_body(*why),
             Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
             Self::Keys(why) => Parts::without_keys(why),
+            Self::Audit(_) => Parts(UNAVAILABLE, Code::AuditUnavailable, "ServiceUnavailable"),
             Self::Credentials(_) | Self::SigningKey(_) => {
                 Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }

@@ -16,7 +16,7 @@ use crate::caller::{
 };
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Key, Operation, Query, SigningProduct};
-use crate::telemetry::AccessLogEvent;
+use crate::telemetry::{AccessLogEvent, AuditedKey};
 use crate::time::Timestamp;
 
 /// A page of a listener that serves access keys.
@@ -47,6 +47,15 @@ impl<'a> KeyPage<'a> {
         }
     }
 
+    /// Returns the name of a request for the page in the audit log.
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Uri | Self::Container | Self::OfRole(_) => "HandOutKey",
+            Self::Role => "GetRoleName",
+            Self::Session => "GetSessionToken",
+        }
+    }
+
     fn allows(self, method: &Method) -> bool {
         *method == if self == Self::Session { Method::PUT } else { Method::GET }
     }
@@ -71,6 +80,9 @@ pub(super) async fn answer(
     let page = KeyPage::from_path(inbound.uri().path()).ok_or(KeyRequestError::Path)?;
     if !page.allows(inbound.method()) {
         return Err(KeyRequestError::Method.into());
+    }
+    if let Some(audit) = &mut access.audit {
+        audit.subject.operation = Some(page.operation());
     }
     if page == KeyPage::Session {
         // Clients of the metadata service require one. It protects nothing, so it is not checked.
@@ -103,19 +115,30 @@ pub(super) async fn answer(
         ListenerContent::PassedOnKeys(source) => {
             let source = core.state().passed_on.get(source).ok_or(KeyRequestError::Withdrawn)?;
             let credentials = passed_on(core, source).await?;
-            Ok(document(&handed_out(&credentials, core.clock().now())?))
+            let key = handed_out(&credentials, core.clock().now())?;
+            record_key(access, &key);
+            Ok(document(&key))
         }
         ListenerContent::HandedOutKeys | ListenerContent::Objects => {
             let caller = client.proven().ok_or(IdentityError::Missing)?;
             let issued = core.state().callers.directory.issue_key(caller, now, client.expires());
             let key = issued.ok_or(KeyRequestError::Withdrawn)?.map_err(KeyRequestError::from)?;
-            Ok(document(&ServedKey {
+            let key = ServedKey {
                 id: &key.id,
                 secret: key.secret.expose(),
                 token: key.token.expose(),
                 expires: key.expires,
-            }))
+            };
+            record_key(access, &key);
+            Ok(document(&key))
         }
+    }
+}
+
+/// Notes the key for the audit log, which receives it before the client does.
+fn record_key(access: &mut AccessLogEvent, key: &ServedKey<'_>) {
+    if let Some(audit) = &mut access.audit {
+        audit.subject.handed_out = Some(AuditedKey { id: key.id.to_owned(), expires: key.expires });
     }
 }
 

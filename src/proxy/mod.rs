@@ -2,6 +2,7 @@
 //! each stage, and each stage consumes the previous value. A request that policy has not admitted
 //! therefore cannot be passed to the signer.
 
+mod audit;
 mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
@@ -18,6 +19,7 @@ mod plain_error;
 mod redact;
 mod rejected_identity;
 mod request;
+mod request_signer;
 mod response;
 mod response_body;
 mod routed_clock;
@@ -68,19 +70,23 @@ pub(crate) async fn handle(
     let mut access = AccessLogEvent::begin(core.logged(), core.meter(), Rc::clone(&in_flight));
     access.client = listener.client;
     core.counters().request();
+    audit::begin(&core, &listener, request.headers(), &mut access);
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
     let mut response = if listener.rules.content.is_credentials() {
         match Box::pin(key_page::answer(&core, &listener, &mut inbound, &mut access)).await {
-            Ok(document) => inbound.answer(document.respond(access)),
-            Err(refusal) => refuse(&core, inbound, &refusal, access),
+            Ok(document) => match audit::allow(&mut access).await {
+                Ok(()) => inbound.answer(document.respond(access)),
+                Err(refusal) => refuse(&core, inbound, refusal, access).await,
+            },
+            Err(refusal) => refuse(&core, inbound, refusal, access).await,
         }
     } else {
         let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
         let isolation = inbound.isolation;
         let mut response = match forwarded {
             Ok(response) => response.respond(core.transport().stall(), access),
-            Err(refusal) => refuse(&core, inbound, &refusal, access),
+            Err(refusal) => refuse(&core, inbound, refusal, access).await,
         };
         isolation.apply(response.headers_mut());
         response
@@ -91,14 +97,15 @@ pub(crate) async fn handle(
     Ok(response)
 }
 
-/// Counts a rejection, and builds its response.
-fn refuse(
+/// Counts and records a rejection, and builds its response.
+async fn refuse(
     core: &WorkerCore,
     inbound: InboundRequest,
-    refusal: &ProxyError,
-    access: AccessLogEvent,
+    refusal: ProxyError,
+    mut access: AccessLogEvent,
 ) -> Response<ResponseBody> {
-    if let ProxyError::Unidentified(why) = refusal {
+    let refusal = if access.audit.is_some() { audit::deny(refusal, &mut access).await } else { refusal };
+    if let ProxyError::Unidentified(why) = &refusal {
         rejected_identity::warn_of_real_key(core, why);
     }
     core.counters().refusal(RejectedRequest {
@@ -108,7 +115,7 @@ fn refuse(
         operation: access.operation.map(Operation::name),
     });
     // guard: rejection-is-response
-    inbound.refuse(refusal, access)
+    inbound.refuse(&refusal, access)
 }
 
 /// Signs and sends a request, unless too many are in flight, and waits for the response head.
@@ -122,6 +129,7 @@ async fn forward(
         return Err(ProxyError::Full(core.state().limits.requests));
     }
     let signed = sign(core, listener, inbound, SignatureTimes::Current, access).await?;
+    audit::allow(access).await?;
     let permit = signed.permit();
     inbound.set_permit(permit.clone());
     let response = signed.send(core, inbound, access).await?;
@@ -142,14 +150,20 @@ async fn sign<'a>(
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;
     }
-    let authorized = match identified.admit(&listener.rules.policy, &core.state().routing_table, trace)? {
-        AdmittedRequest::Authorized(authorized) => authorized,
+    let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
+    // A body is seldom read here; boxing keeps the future of other requests small.
+    let body = match admitted.body_limit(trace) {
+        Some(limit) => Box::pin(admitted.read_body(limit, core, inbound)).await?,
+        None => Bytes::new(),
+    };
+    let authorized = match admitted {
+        AdmittedRequest::Authorized(authorized) => {
+            if trace.is_audited() {
+                authorized.examine(core, listener, &body, trace);
+            }
+            authorized
+        }
         AdmittedRequest::ToJudge(to_judge) => {
-            // A body is seldom read here; boxing keeps the future of other requests small.
-            let body = match to_judge.body_limit() {
-                Some(limit) => Box::pin(to_judge.read_body(limit, core, inbound)).await?,
-                None => Bytes::new(),
-            };
             to_judge.judge(core, listener, JudgedBody { body, inbound }, trace)?
         }
     };

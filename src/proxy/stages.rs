@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
-use tokio::time::Instant;
+use http::{HeaderMap, Method, Request, Uri, header};
 
 use super::caller_limiter::CallerPermit;
 use super::endpoint_cache::CachedEndpoint;
@@ -17,26 +16,26 @@ use super::judged_body;
 use super::page_isolation::PageIsolation;
 use super::permission_denial::PermissionDenial;
 use super::request::InboundRequest;
-use super::response::{KeyRejection, UpstreamResponse};
+use super::request_signer::RequestSigner;
+use super::response::UpstreamResponse;
 use super::routed_clock::RoutedClock;
 use super::signing::{AddressedRequest, SigningKeyError};
 use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
-use super::trace::RequestTrace;
+use super::trace::{RequestTrace, record_credentials};
 use crate::address::{LocatedObject, RoutingTable, UpstreamId};
 use crate::caller::{
-    self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, SignatureClock,
+    self, Caller, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, SignatureClock,
 };
-use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
+use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Region, SigningProduct};
 use crate::policy::{
-    AccessPolicy, ClientProof, DenyReason, ListenerRequest, NamedHost, PolicyDecision, RequestOrigin,
-    RequestShape, ShapeInput,
+    AccessPolicy, ClientProof, DenyReason, ListenerRequest, NamedHost, NotUnderstood, PolicyDecision,
+    RequestOrigin, RequestShape, ShapeInput,
 };
-use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
+use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
-use crate::time::Timestamp;
-use crate::transport::{RequestBody, ResponseTimeout, UpstreamExchange};
+use crate::transport::{ResponseTimeout, UpstreamExchange};
 
 /// A request with a known target. The value is large, so the stages pass it on in its box.
 pub(super) struct LocatedRequest {
@@ -115,13 +114,6 @@ pub(super) struct SignedRequest<'a> {
     signer: Option<RequestSigner<'a>>,
 }
 
-/// The credentials and the signature version of a signed request.
-struct RequestSigner<'a> {
-    source: &'a CredentialSource,
-    credentials: Arc<Credentials>,
-    signature: SignatureVersion,
-}
-
 impl LocatedRequest {
     /// Takes the head of a request whose target can be resolved.
     pub(super) fn locate(
@@ -156,6 +148,11 @@ impl LocatedRequest {
             Ok(caller) => caller,
             Err(error) => {
                 let query = &self.request.object.query;
+                if trace.is_audited()
+                    && let Some(id) = caller::claimed_key_id(&self.headers, query, &state.callers.directory)
+                {
+                    trace.record_unverified_key(id);
+                }
                 if let Some(claimed) = caller::claimed_caller(&self.headers, query, &state.callers.directory)
                 {
                     trace.record_rejected_claim(&claimed, state);
@@ -260,22 +257,63 @@ impl IdentifiedRequest {
     }
 }
 
-impl RequestToJudge {
-    /// Returns the maximum length in bytes of a body that is judged; `None` if none is.
-    pub(super) fn body_limit(&self) -> Option<usize> {
-        RequestShape::body_limit(self.located.request.object.operation)
+impl AdmittedRequest {
+    /// Returns the maximum length in bytes of a body that is judged or audited; `None` if none is.
+    pub(super) fn body_limit(&self, trace: &impl RequestTrace) -> Option<usize> {
+        let is_read = matches!(self, Self::ToJudge(_)) || trace.is_audited();
+        RequestShape::body_limit(self.located().request.object.operation).filter(|_| is_read)
     }
 
-    /// Reads the body that is judged.
+    /// Reads the body that is judged or audited.
     pub(super) async fn read_body(
         &self,
         limit: usize,
         core: &WorkerCore,
         inbound: &mut InboundRequest,
     ) -> Result<Bytes, ProxyError> {
-        Ok(inbound.read_judged(limit, core.transport().stall(), &self.located.headers).await?)
+        Ok(inbound.read_judged(limit, core.transport().stall(), &self.located().headers).await?)
     }
 
+    fn located(&self) -> &LocatedRequest {
+        match self {
+            Self::Authorized(AuthorizedRequest { located, .. })
+            | Self::ToJudge(RequestToJudge { located, .. }) => located,
+        }
+    }
+}
+
+impl LocatedRequest {
+    /// Determines what the request requires.
+    fn shape<'a>(
+        &'a self,
+        core: &'a WorkerCore,
+        listener: &AcceptingListener,
+        caller: Option<&'a Caller>,
+        body: &'a [u8],
+    ) -> Result<RequestShape<'a>, NotUnderstood> {
+        let AddressedRequest { method, object } = &self.request;
+        let region = core.state().routing_table.get(object.upstream).region.as_ref();
+        RequestShape::read(ShapeInput {
+            operation: object.operation,
+            method,
+            bucket: object.bucket.as_ref(),
+            key: object.key.as_bytes(),
+            query: &object.query,
+            headers: &self.headers,
+            body,
+            origin: RequestOrigin {
+                caller: caller.map_or("", |caller| &caller.name),
+                address: listener.client,
+                secure: listener.rules.tls,
+                now: core.clock().now(),
+            },
+            region: region.map_or("", Region::as_str),
+            callbacks: caller.is_none_or(|caller| caller.callbacks || caller.rights.is_unrestricted()),
+        })
+    }
+}
+
+impl RequestToJudge {
     /// Returns the request if the rights of the caller grant all that it requires. What was judged
     /// replaces what the client sent.
     pub(super) fn judge(
@@ -286,38 +324,21 @@ impl RequestToJudge {
         trace: &mut impl RequestTrace,
     ) -> Result<AuthorizedRequest, ProxyError> {
         let Self { mut located, caller } = self;
-        let LocatedRequest { request, headers, .. } = &mut *located;
-        let AddressedRequest { method, object } = &*request;
-        let region = core.state().routing_table.get(object.upstream).region.as_ref();
         let known = caller.caller().ok_or(DenyReason::NoRights)?;
-        let shape = RequestShape::read(ShapeInput {
-            operation: object.operation,
-            method,
-            bucket: object.bucket.as_ref(),
-            key: object.key.as_bytes(),
-            query: &object.query,
-            headers,
-            body: &body,
-            origin: RequestOrigin {
-                caller: &known.name,
-                address: listener.client,
-                secure: listener.rules.tls,
-                now: core.clock().now(),
-            },
-            region: region.map_or("", Region::as_str),
-            callbacks: known.callbacks,
-        })?;
+        let shape = located.shape(core, listener, Some(known), &body);
+        trace.record_shape(shape.as_ref(), Some(&known.rights));
+        let shape = shape?;
         let judged = known.rights.judge(&shape.permissions, &shape.facts);
         judged.map_err(|missing| PermissionDenial::new(missing, &shape, &known.rights))?;
         let rewrites = shape.rewrites;
         for (name, value) in rewrites.headers {
             match value {
-                Some(value) => drop(headers.insert(name, value)),
-                None => drop(headers.remove(name)),
+                Some(value) => drop(located.headers.insert(name, value)),
+                None => drop(located.headers.remove(name)),
             }
         }
         if let Some(body) = rewrites.body {
-            judged_body::set_digest(headers, &body);
+            judged_body::set_digest(&mut located.headers, &body);
             inbound.replace_body(body.into());
         }
         trace.record_decision(PolicyDecision::Sign);
@@ -326,6 +347,19 @@ impl RequestToJudge {
 }
 
 impl AuthorizedRequest {
+    /// Records what a request requires that is not judged.
+    pub(super) fn examine(
+        &self,
+        core: &WorkerCore,
+        listener: &AcceptingListener,
+        body: &[u8],
+        trace: &mut impl RequestTrace,
+    ) {
+        let caller = self.caller.caller().map(|caller| &**caller);
+        let shape = self.located.shape(core, listener, caller, body);
+        trace.record_shape(shape.as_ref(), caller.map(|caller| &caller.rights));
+    }
+
     /// Resolves the destination, and normalizes the headers for the upstream request.
     pub(super) fn route<'a>(
         self,
@@ -479,7 +513,7 @@ impl<'a> SignedRequest<'a> {
                 if let Some(mut request) = retryable.whole(core.transport().stall()) {
                     signer.credentials = other;
                     signer.sign_again(&mut request, &located.request, &cached_endpoint, core)?;
-                    access.provider = Some(Arc::clone(&signer.credentials.provider));
+                    record_credentials(access, &signer.credentials);
                     let sent =
                         core.transport().send(&cached_endpoint.destination, request, response_timeout).await;
                     let UpstreamExchange { response, connection, .. } = sent.map_err(unanswered)?;
@@ -495,74 +529,5 @@ impl<'a> SignedRequest<'a> {
             }
         })
         .await
-    }
-}
-
-impl RequestSigner<'_> {
-    /// Returns the signing key for requests to an endpoint.
-    fn key(
-        &self,
-        cached_endpoint: &CachedEndpoint,
-        now: &SigningTime,
-        keys: &SigningKeyCache,
-    ) -> Result<Rc<SigningKey>, ProxyError> {
-        Ok(keys.get(&self.credentials, self.signature, &cached_endpoint.endpoint, now)?)
-    }
-
-    /// Records whether OSS has accepted the key. If OSS rejects it, returns other credentials, if
-    /// they are available soon. If OSS rejects the clock, returns the same credentials, to sign
-    /// with the corrected time.
-    async fn replacement_credentials(
-        &self,
-        upstream_response: &mut UpstreamResponse,
-        upstream: UpstreamId,
-        begun: Instant,
-        core: &WorkerCore,
-    ) -> Result<Option<Arc<Credentials>>, ProxyError> {
-        let status = upstream_response.response.status();
-        if status.is_success() || status == StatusCode::NOT_FOUND {
-            self.source.accept(&self.credentials);
-            return Ok(None);
-        }
-        match upstream_response.key_refused(core.transport().stall()).await? {
-            Some(KeyRejection::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
-            Some(KeyRejection::Key(code)) => {
-                Ok(self.source.replace(&self.credentials, code, core.clock()).await)
-            }
-            Some(KeyRejection::Signature) => {
-                Ok(self.source.replace(&self.credentials, "SignatureDoesNotMatch", core.clock()).await)
-            }
-            Some(KeyRejection::Clock(server_time)) => {
-                let ended = core.clock().now();
-                let took_s = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
-                let begun = Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s));
-                let call = CallPeriod { begun, ended };
-                let ahead_s = ahead(server_time.as_deref(), upstream_response.response.headers(), call);
-                // The endpoint and not the `Host` header: clients choose bucket names, so these must
-                // not become keys of a count.
-                let endpoint = core.state().routing_table.get(upstream).endpoint.host.as_str();
-                Ok(ahead_s.map(|ahead_s| {
-                    core.state().services.clocks().record(endpoint, ahead_s);
-                    core.correct_clock(upstream, ahead_s);
-                    Arc::clone(&self.credentials)
-                }))
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Replaces the signature of a request that is retried.
-    fn sign_again(
-        &self,
-        request: &mut Request<RequestBody>,
-        addressed: &AddressedRequest,
-        cached_endpoint: &CachedEndpoint,
-        core: &WorkerCore,
-    ) -> Result<(), ProxyError> {
-        let now = core.signing_time(addressed.object.upstream);
-        let key = self.key(cached_endpoint, &now, core.keys())?;
-        caller::remove_signature(request.headers_mut());
-        key.sign(&addressed.signable(request.headers()), &now).apply(request.headers_mut());
-        Ok(())
     }
 }

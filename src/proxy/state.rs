@@ -20,7 +20,7 @@ use crate::jwks::FetchedKeySets;
 use crate::oss::SigningProduct;
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
-use crate::telemetry::{AccessLogging, CallerMetrics, MetricsHandle, ProcessCounters};
+use crate::telemetry::{AccessLogging, AuditLog, CallerMetrics, MetricsHandle, ProcessCounters};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{TrustStoreId, UpstreamTransport};
 
@@ -38,6 +38,10 @@ pub struct ProxyState {
     pub(crate) access_log: AccessLogging,
     /// The request limits.
     pub(crate) limits: RequestLimits,
+    /// The audit log of the process, if there is one.
+    pub(crate) audit: Option<Arc<AuditLog>>,
+    /// The number of the configuration, which the audit log shows. A reload increases it.
+    pub(crate) number: u64,
     /// The counters of the process, which outlive a configuration.
     pub counters: Arc<ProcessCounters>,
     /// The state of the services that credentials come from, which outlives a configuration.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::audit;
 use super::state::ProxyState;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
 use crate::caller::{Caller, CallerIdentity, IdentityProof};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::Bucket;
-use crate::policy::PolicyDecision;
+use crate::policy::{CallerRights, NotUnderstood, PolicyDecision, RequestShape};
 use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogEvent, LoggedCaller};
 
@@ -20,6 +21,23 @@ pub(super) trait RequestTrace {
     fn record_object(&mut self, object: &LocatedObject);
 
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState);
+
+    /// Returns whether the permissions of every request are recorded.
+    fn is_audited(&self) -> bool {
+        false
+    }
+
+    /// Records the access key id that a rejected request names.
+    fn record_unverified_key(&mut self, _id: String) {}
+
+    /// Records what a request requires, or why it is unknown. The rights decide about it, unless the
+    /// request has no caller.
+    fn record_shape(
+        &mut self,
+        _shape: Result<&RequestShape<'_>, &NotUnderstood>,
+        _rights: Option<&CallerRights>,
+    ) {
+    }
 
     /// Records the caller that a request claims to come from, and that it does not prove to be.
     fn record_rejected_claim(&mut self, _claimed: &Caller, _state: &ProxyState) {}
@@ -45,12 +63,41 @@ impl RequestTrace for AccessLogEvent {
 
     fn record_object(&mut self, object: &LocatedObject) {
         self.operation = Some(object.operation);
+        if let Some(audit) = &mut self.audit {
+            audit::record_object(&mut audit.subject, object);
+        }
         if self.is_logged() {
             self.bucket = object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
         }
     }
 
+    fn is_audited(&self) -> bool {
+        self.audit.is_some()
+    }
+
+    fn record_unverified_key(&mut self, id: String) {
+        if let Some(audit) = &mut self.audit {
+            audit.subject.claimed_key_id = Some(id);
+        }
+    }
+
+    fn record_shape(
+        &mut self,
+        shape: Result<&RequestShape<'_>, &NotUnderstood>,
+        rights: Option<&CallerRights>,
+    ) {
+        let Some(audit) = &mut self.audit else { return };
+        match shape {
+            Ok(shape) => audit::record_shape(&mut audit.subject, shape, rights),
+            Err(error) => audit.subject.not_understood = Some(error.to_string()),
+        }
+    }
+
     fn record_caller(&mut self, caller: &CallerIdentity, state: &ProxyState) {
+        if let Some(audit) = &mut self.audit {
+            audit.subject.caller = caller.caller().map(|caller| Arc::clone(&caller.name));
+            audit.subject.proof = caller.proof().map(IdentityProof::as_str);
+        }
         self.caller = match caller {
             CallerIdentity::Open => LoggedCaller::Open,
             CallerIdentity::Known { proof: IdentityProof::Announced, .. } => LoggedCaller::Unknown,
@@ -65,10 +112,18 @@ impl RequestTrace for AccessLogEvent {
     }
 
     fn record_signature(&mut self, credentials: &Credentials, version: SignatureVersion) {
-        self.provider = Some(Arc::clone(&credentials.provider));
+        record_credentials(self, credentials);
         match version {
             SignatureVersion::V4 => self.meter().signed_v4(),
             SignatureVersion::V1 => self.meter().signed_v1(),
         }
+    }
+}
+
+/// Records the credentials that sign the request, or sign it again.
+pub(super) fn record_credentials(access: &mut AccessLogEvent, credentials: &Credentials) {
+    access.provider = Some(Arc::clone(&credentials.provider));
+    if let Some(audit) = &mut access.audit {
+        audit::record_signer(&mut audit.subject, credentials);
     }
 }

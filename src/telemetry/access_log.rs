@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
+use super::audit::{AuditCompletion, AuditTrail};
 use super::caller_metrics::CallerMetrics;
 use super::metrics::{EndedRequest, MetricsHandle, RequestOutcome};
 use crate::oss::Operation;
@@ -45,6 +46,8 @@ pub(crate) struct AccessLogEvent {
     pub(crate) oss_request_id: Option<String>,
     /// The error code number (`EC`) of OSS.
     pub(crate) oss_ec: Option<String>,
+    /// The audit of the request, if there is an audit log.
+    pub(crate) audit: Option<Box<AuditTrail>>,
     bytes_out: u64,
     started: Instant,
     answered: Option<Instant>,
@@ -164,6 +167,7 @@ impl AccessLogEvent {
             end: ResponseEnd::Left,
             oss_request_id: None,
             oss_ec: None,
+            audit: None,
             bytes_out: 0,
             started: Instant::now(),
             answered: None,
@@ -173,11 +177,11 @@ impl AccessLogEvent {
         }
     }
 
-    /// Returns whether the event may be written. If not, fields that only the log uses can be left
-    /// unset.
+    /// Returns whether the event may be written, or the request is audited. If not, fields that only
+    /// logs use can be left unset.
     #[must_use]
     pub(crate) fn is_logged(&self) -> bool {
-        self.logged != AccessLogging::No
+        self.logged != AccessLogging::No || self.audit.is_some()
     }
 
     /// Returns whether this event is written. Successful requests may be sampled.
@@ -232,6 +236,24 @@ impl Drop for AccessLogEvent {
             duration: since(now),
             first_byte: self.answered.map(since),
         });
+        let end = match self.end {
+            ResponseEnd::Left if self.meter.is_cut() => "cut",
+            ResponseEnd::Left => "client-left",
+            ResponseEnd::Broken => "upstream-broke",
+            ResponseEnd::Whole => "whole",
+        };
+        if let Some(audit) = self.audit.take() {
+            audit.complete(&AuditCompletion {
+                status: self.status,
+                end,
+                error: self.refused,
+                bytes_in: self.bytes_in.bytes.get(),
+                bytes_out: self.bytes_out,
+                duration_ms: u64::try_from(since(now).as_millis()).unwrap_or(u64::MAX),
+                oss_request_id: self.oss_request_id.as_deref(),
+                oss_ec: self.oss_ec.as_deref(),
+            });
+        }
         if !self.is_written() {
             return;
         }
@@ -249,12 +271,7 @@ impl Drop for AccessLogEvent {
             ttfb_ms = self.answered.map(ms),
             r#in = self.bytes_in.bytes.get(),
             out = self.bytes_out,
-            end = match self.end {
-                ResponseEnd::Left if self.meter.is_cut() => "cut",
-                ResponseEnd::Left => "client-left",
-                ResponseEnd::Broken => "upstream-broke",
-                ResponseEnd::Whole => "whole",
-            },
+            end,
             oss_request_id = self.oss_request_id,
             oss_ec = self.oss_ec,
             creds = self.provider.as_deref(),

@@ -21,6 +21,11 @@ impl<W: Write> LineWriter<W> {
         Self { out, is_torn: false }
     }
 
+    /// Returns the writer below.
+    pub(super) fn get_ref(&self) -> &W {
+        &self.out
+    }
+
     /// Writes lines.
     pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), PartialWriteError> {
         if self.is_torn && !lines.is_empty() {

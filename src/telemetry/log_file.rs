@@ -28,6 +28,18 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), file: open(path)?, wanted: anew })
     }
 
+    /// Waits until all that was written is on the disk.
+    ///
+    /// # Errors
+    /// The error of the operating system.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match self.file.sync_data() {
+            // Pipes and devices have nothing to synchronize.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
+    }
+
     /// Checks that [`Self::open`] would succeed, without creating the file.
     ///
     /// # Errors

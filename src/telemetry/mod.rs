@@ -1,6 +1,7 @@
-//! Telemetry: the log with one access event per request, and metrics.
+//! Telemetry: the log with one access event per request, the audit log, and metrics.
 
 mod access_log;
+mod audit;
 mod caller_metrics;
 mod counters;
 mod format;
@@ -14,6 +15,11 @@ mod settings;
 mod warning_limit;
 
 pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, LoggedCaller, ResponseEnd};
+pub(crate) use audit::{
+    AuditDecision, AuditFailureMode, AuditFormat, AuditLog, AuditNotice, AuditSettings, AuditSinkAddress,
+    AuditStatus, AuditSubject, AuditTrail, AuditUnavailable, AuditedKey, AuditedPermission, AuditedResource,
+    AuditedSigner, AuditedStatement, CallerPolicyDigests, KeyVisibility,
+};
 pub(crate) use caller_metrics::{CallerMetrics, CallerSnapshot};
 pub use counters::RequestCounts;
 pub(crate) use counters::{ClientConnectionCounts, ProcessCounters, RejectedRequest, ReloadStatus};

@@ -5,6 +5,7 @@ use std::fmt;
 /// The stable code of an error, in the order of the codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RejectionCode {
+    AuditUnavailable,
     BadRequest,
     BadSignature,
     Browser,
@@ -41,6 +42,7 @@ impl RejectionCode {
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::AuditUnavailable => "audit-unavailable",
             Self::BadRequest => "bad-request",
             Self::BadSignature => "bad-signature",
             Self::Browser => "browser",
@@ -83,7 +85,8 @@ impl RejectionCode {
             Self::UpstreamReset => Some("reset"),
             Self::UpstreamStall => Some("stall"),
             Self::UpstreamUnreachable => Some("unreachable"),
-            Self::BadRequest
+            Self::AuditUnavailable
+            | Self::BadRequest
             | Self::BadSignature
             | Self::Browser
             | Self::CallerLimit

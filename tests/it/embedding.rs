@@ -95,6 +95,7 @@ fn part_of(error: &StartError) -> &'static str {
         StartError::Credentials(_) | StartError::NoSource(_) => "credentials",
         StartError::Thread(_) => "system",
         StartError::Log { .. } => "log",
+        StartError::Audit { .. } => "audit",
         StartError::Several(all) => all.first().map_or("nothing", part_of),
     }
 }

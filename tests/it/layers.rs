@@ -465,7 +465,9 @@ fn only_the_commands_print() {
     for (module, code) in modules() {
         if module != "cli" {
             for word in ["println!", "eprintln!", "print!(", "stdout()"] {
-                assert!(!code.contains(word), "{module} prints with {word}");
+                // The audit log may go to standard output.
+                let of_audit = usize::from(module == "telemetry" && word == "stdout()");
+                assert!(code.matches(word).count() <= of_audit, "{module} prints with {word}");
             }
         }
     }

@@ -5,6 +5,7 @@ mod addressing;
 mod admin;
 mod altered;
 mod ambient;
+mod audit;
 mod bad_input;
 mod bad_sources;
 mod bodies;

@@ -192,7 +192,8 @@ fn busy() -> (String, Words) {
     let sections = format!(
         "[credentials.default]\ntype = \"assume_role\"\nsource = \"base\"\nrole_arn = \"acs:ram::1:role/r\"\nsts_endpoint = \"http://{}\"\n\
          [credentials.base]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n\
-         [[route]]\nmatch = {{ bucket = \"nowhere\" }}\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{dead}\"\n",
+         [[route]]\nmatch = {{ bucket = \"nowhere\" }}\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{dead}\"\n\
+         [audit]\nsink = \"file:/dev/null\"\n",
         sts.address
     );
     let served = Served::start_with(oss.address, &sections, &[], &KEY);

@@ -15,8 +15,8 @@ use crate::histogram::HistogramSnapshot;
 use crate::jwks::KeySetStatus;
 use crate::oss::Operation;
 use crate::telemetry::{
-    CallerSnapshot, ClientConnectionCounts, DroppedLineCount, MetricsSnapshot, OperationSnapshot,
-    RejectionCode, ReloadStatus, RequestCounts,
+    AuditStatus, CallerSnapshot, ClientConnectionCounts, DroppedLineCount, MetricsSnapshot,
+    OperationSnapshot, RejectionCode, ReloadStatus, RequestCounts,
 };
 use crate::transport::PoolStatsSnapshot;
 
@@ -40,6 +40,7 @@ pub(super) struct MetricsScrape {
     routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
     log_losses: Vec<DroppedLineCount>,
+    audit: Option<AuditStatus>,
 }
 
 impl Collector for MetricsScrape {
@@ -72,6 +73,7 @@ impl MetricsScrape {
             routes: process.routes(),
             certificates: process.certificates(),
             log_losses: process.log_losses(),
+            audit: process.audit(),
         }
     }
 
@@ -103,6 +105,13 @@ impl MetricsScrape {
         gauge(out, "config_broken_callers_files", help, broken)?;
         let losses = self.log_losses.iter().map(|lost| (vec![("reason", lost.reason)], lost.count));
         counter(out, "log_lines_dropped", "Dropped log lines", losses.collect())?;
+        if let Some(AuditStatus { written, dropped, is_failing }) = self.audit {
+            let results =
+                vec![(vec![("result", "written")], written), (vec![("result", "dropped")], dropped)];
+            counter(out, "audit_records", "Records of the audit log by result", results)?;
+            let failing = vec![(Vec::new(), i64::from(is_failing))];
+            gauge(out, "audit_failing", "1 while the audit log cannot be written", failing)?;
+        }
         let ClientConnectionCounts { opened, closed } = self.connections;
         counter(out, "client_connections_opened", "Client connections accepted", vec![(Vec::new(), opened)])?;
         let open = vec![(Vec::new(), signed(opened - closed))];

@@ -1,5 +1,6 @@
 //! Rules of the configuration, tested through files, variables and flags.
 
+mod audit;
 mod caller_limits;
 mod caller_peers;
 mod caller_sessions;

@@ -120,9 +120,20 @@ struct PolicyStatement {
 
 /// The effect of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StatementEffect {
+pub(crate) enum StatementEffect {
     Allow,
     Deny,
+}
+
+impl StatementEffect {
+    /// Returns the effect as a document names it.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "Allow",
+            Self::Deny => "Deny",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
