@@ -22,7 +22,10 @@ impl ChildEnv {
     /// Determines the changes for a proxy with this configuration. `names` are the variables of
     /// this process.
     pub(super) fn new(config: &ProxyConfig, names: Vec<OsString>) -> Self {
-        let references = || config.effective_settings.iter().flat_map(|setting| &setting.references);
+        let references = || {
+            let settings = config.effective_settings.iter().flat_map(|setting| &setting.references);
+            settings.chain(&config.ignored_references)
+        };
         let read: HashSet<&OsStr> = references()
             .filter_map(|reference| match reference {
                 ValueReference::Variable(name) => Some(OsStr::new(name)),

@@ -494,3 +494,7 @@ pub(super) enum ConfigWarning {
     #[error("entry {0} is neither the name of a caller nor the id of a key; correct it or remove it")]
     UnmatchedRevocation(usize),
 }
+    #[error(
+        "cannot read {0:?}: {1}; a command of `run` inherits the variables that it names, so unset them or correct the file"
+    )]
+    UnknownReferences(String, String),

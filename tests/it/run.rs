@@ -92,6 +92,47 @@ fn the_command_sees_where_the_proxy_is_and_no_key() {
 }
 
 #[test]
+fn secrets_of_callers_in_other_files_do_not_reach_the_command() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let caller = |name: &str, reference: &str| {
+        format!("[[caller]]\nname = \"{name}\"\nkey = [{{ id = \"{name}-1\", secret = \"{reference}\" }}]\n")
+    };
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let single = write("callers.toml", &caller("a", "env:OF_CALLERS_FILE"));
+    std::fs::create_dir(directory.path().join("d")).expect("a directory");
+    write("d/b.toml", &caller("b", "env:OF_CALLERS_DIR"));
+    write("d/c.toml", "[[caller]]\nname = \ntoken = \"env:OF_BROKEN_FILE\"\n");
+    write("d/note.txt", &caller("d", "env:OF_ANOTHER_FILE"));
+    let folder = directory.path().join("d");
+    for setting in [format!("callers_dir = {folder:?}"), format!("callers_dir = {{ path = {folder:?} }}")] {
+        let file = file(oss.address, "");
+        let text = std::fs::read_to_string(file.path()).expect("text");
+        std::fs::write(file.path(), format!("callers_file = {single:?}\n{setting}\n{text}"))
+            .expect("written");
+        let mut run = with(&file, &[]);
+        for name in ["OF_CALLERS_FILE", "OF_CALLERS_DIR", "OF_BROKEN_FILE", "OF_ANOTHER_FILE", "OF_NO_FILE"] {
+            run.env(name, SECRET);
+        }
+        let (code, out, err) = shell(run, "env | grep ^OF_ | cut -d= -f1 | sort | tr '\\n' ' '");
+        assert_eq!((code, out.as_str()), (Some(0), "OF_ANOTHER_FILE OF_NO_FILE "), "{err}");
+        assert!(err.contains("c.toml") && err.contains("invalid TOML"), "{err}");
+    }
+    // Without its file, nobody knows the names.
+    std::fs::remove_file(&single).expect("removed");
+    let file = file(oss.address, "");
+    let text = std::fs::read_to_string(file.path()).expect("text");
+    std::fs::write(file.path(), format!("callers_file = {single:?}\n{text}")).expect("written");
+    let (code, _, err) = shell(with(&file, &[]), "true");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("cannot read") && err.contains("callers.toml"), "{err}");
+}
+
+#[test]
 fn where_systemd_has_put_the_key_is_not_told_to_the_command() {
     let oss = oss();
     let directory = tempfile::tempdir().expect("a directory");
