@@ -87,6 +87,7 @@ pub(super) fn read(
         }
         listeners.push(ListenSettings {
             address: address.value,
+            number: 0,
             is_open: clients.includes_unidentified(),
             unsafe_open,
             unsafe_plain,
