@@ -100,6 +100,9 @@ pub(super) fn read(
             trusted_proxies,
         });
     }
+    if root.alone("listen").is_some() {
+        listeners.extend(hand_out.local_listener());
+    }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
     let admin = admin(&section, secrets, report);
     if let Some(admin) = &admin {

@@ -4,11 +4,12 @@
 use std::fs;
 
 use rcgen::ExtendedKeyUsagePurpose;
+use serde_json::Value;
 
+use crate::handed_out::{self, GivenKey, MASTER, TOKEN_A, VERSIONS};
+use crate::run::{file, shell, with};
 use crate::support::certificates::{Authority, Files};
 use crate::support::{ID, Proxy, Served, ask, eventually, oss, proxy};
-
-const MASTER: &str = "PlantedMasterOf40LettersAndDigits0123456";
 
 /// Issues a certificate for clients.
 fn client(authority: &Authority, stem: &str) -> Files {
@@ -67,4 +68,48 @@ fn a_client_certificate_fetches_keys_and_is_read_for_each_request() {
     let told = ask(served.admin(), "GET", "/credentials", b"").text();
     assert!(told.contains("own.pem") && told.contains("must belong together"), "{told}");
     assert!(!told.contains(ID), "{told}");
+}
+
+/// Returns the key in a document that a command has printed.
+fn key_in(line: &str, secret: &str, token: &str) -> GivenKey {
+    let document: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let part = |name: &str| document[name].as_str().expect(name).to_owned();
+    GivenKey { id: part("AccessKeyId"), secret: part(secret), token: part(token) }
+}
+
+#[test]
+fn the_command_of_run_gets_keys_by_a_bare_request() {
+    let oss = oss();
+    let central = handed_out::central(oss.address, MASTER);
+    let token = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&token, TOKEN_A).expect("written");
+    let fetch = format!(
+        "[credentials.default]\ntype = \"uri\"\nurl = \"http://{}/credentials\"\nbearer_token_file = {:?}\n",
+        central.listeners[1],
+        token.path()
+    );
+    let get = "curl -sS -f $ALIBABA_CLOUD_CREDENTIALS_URI && echo && curl -sS -f $AWS_CONTAINER_CREDENTIALS_FULL_URI \
+               && echo && curl -sS -f -T /etc/passwd $OSS_ENDPOINT/photos/k; env | grep -c AWS_CONTAINER";
+    let passing = file(central.address, &format!("{fetch}[hand_out]\ncredentials = \"default\"\n"));
+    for flags in [&[][..], &["--forward"]] {
+        let mut run = with(&passing, flags);
+        // Variables of AWS that would go before the address of the keys, or send a token to it.
+        for name in ["CREDENTIALS_RELATIVE_URI", "AUTHORIZATION_TOKEN", "AUTHORIZATION_TOKEN_FILE"] {
+            run.env(format!("AWS_CONTAINER_{name}"), "/none");
+        }
+        run.env("http_proxy", "http://127.0.0.1:1");
+        let (code, out, err) = shell(run, get);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!((code, lines.len(), lines.last()), (Some(0), 3, Some(&"1")), "{out}{err}");
+        let keys = [
+            key_in(lines[0], "AccessKeySecret", "SecurityToken"),
+            key_in(lines[1], "SecretAccessKey", "Token"),
+        ];
+        for version in VERSIONS {
+            assert!(keys.iter().all(|key| key.send("GET", version, central.address).status == 200));
+        }
+    }
+    // Nothing is passed on unless the configuration says so.
+    let (_, out, err) = shell(with(&file(central.address, &fetch), &[]), "env");
+    assert!(out.contains("OSS_ENDPOINT=") && !out.contains("CREDENTIALS"), "{out}{err}");
 }

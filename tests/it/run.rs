@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use crate::support::{ID, KEY, SECRET, Script, TOKEN, oss, program};
 
 /// Returns a configuration file for this upstream.
-fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
+pub(crate) fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(
         "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n{sections}"
@@ -21,7 +21,7 @@ fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
 }
 
 /// Returns `run` with this file, these flags, and a key. The command must be added.
-fn with(file: &tempfile::NamedTempFile, flags: &[&str]) -> Command {
+pub(crate) fn with(file: &tempfile::NamedTempFile, flags: &[&str]) -> Command {
     let mut command = program(&["run", "--config", file.path().to_str().expect("a path")]);
     // In a separate process group, it is not in the foreground of any terminal.
     command.args(flags).arg("--").envs(KEY).env("PATH", "/usr/bin:/bin").process_group(0);
@@ -29,7 +29,7 @@ fn with(file: &tempfile::NamedTempFile, flags: &[&str]) -> Command {
 }
 
 /// Runs `script` in a shell to its end. Returns exit code, standard output and standard error.
-fn shell(mut run: Command, script: &str) -> (Option<i32>, String, String) {
+pub(crate) fn shell(mut run: Command, script: &str) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = run.args(["sh", "-c", script]).output().expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (status.code(), text(stdout), text(stderr))
