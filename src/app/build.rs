@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::caller_credentials::CallerCredentialSources;
-use super::listeners::{BoundSockets, PreviousSockets};
+use super::listeners::{BoundSockets, PreviousSockets, number_listeners};
 use super::signers;
 use super::source_refresher::SourceKeeper;
 use super::start_error::{BadSource, StartError};
@@ -30,7 +30,9 @@ use crate::offload::BlockingLane;
 use crate::proxy::{
     ProxyState, RequestLimits, ServedCallerSettings, ServedCallers, UpstreamSigning, WorkerCore,
 };
-use crate::server::{self, ActivatedSockets, BoundListener, ListenAddress, ListenerPlan, TlsFiles};
+use crate::server::{
+    self, ActivatedSockets, BoundListener, ListenAddress, ListenSettings, ListenerPlan, TlsFiles,
+};
 use crate::telemetry::{self, AuditLog, AuditSettings, AuditSinkAddress, LogFile, ProcessCounters};
 use crate::time::Clock;
 use crate::transport::{self, TrustStore, TrustStoreEntry, TrustStoreId, UpstreamTransport};
@@ -73,6 +75,8 @@ pub(crate) struct BuiltApp {
     pub(crate) trust_stores: Vec<TrustStoreEntry>,
     /// Taken when serving starts.
     pub(crate) listeners: Vec<ListenerPlan>,
+    /// The listeners, for a comparison with those of the next configuration.
+    pub(crate) listen: Vec<ListenSettings>,
     pub(crate) admin: Option<AdminListener>,
     pub(crate) log: telemetry::LogSettings,
     pub(crate) drain_delay: Duration,
@@ -134,6 +138,7 @@ impl AppBuilder {
         mut config: ProxyConfig,
         before: Option<PreviousApp<'_>>,
     ) -> Result<BuiltApp, StartError> {
+        number_listeners(&mut config.listen, before.as_ref().map_or(&[], |before| &before.built.listen));
         let specs = std::mem::take(&mut config.credentials);
         let sources = self.sources(&specs, before.as_ref());
         let configured = ConfiguredSources { specs: &specs, sources: &sources };
@@ -215,6 +220,7 @@ impl AppBuilder {
             transport: to_upstreams(&timeouts, &limits),
             certificates: certificates(&draft.listeners),
             trust_stores: draft.trust_stores,
+            listen: draft.listeners.iter().map(|listener| listener.listen.clone()).collect(),
             listeners: draft.listeners,
             admin: draft.admin,
             log,

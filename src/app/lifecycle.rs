@@ -275,7 +275,7 @@ impl RunningApp {
         let warnings = std::mem::take(&mut config.warnings);
         let configured = self.built.admin.as_ref().map(|admin| admin.configured.clone());
         let listener = self.admin.as_ref().map(|thread| thread.listener.clone());
-        let socket = |(configured, listener)| ConfiguredSocket { configured, listener };
+        let socket = |(configured, listener)| ConfiguredSocket { configured, number: 0, listener };
         let admin = configured.zip(listener).map(socket);
         let before = PreviousApp {
             built: &self.built,

@@ -2,6 +2,7 @@
 //! new ones.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use crate::config::ProxyConfig;
 use crate::server::{
@@ -13,6 +14,40 @@ use crate::server::{
 pub(crate) struct PreviousSockets {
     pub(crate) listening: Vec<ConfiguredSocket>,
     pub(crate) admin: Option<ConfiguredSocket>,
+}
+
+/// Numbers the listeners that have the same address. A listener keeps its number, and so its sockets,
+/// if its settings are unchanged. The others of an address keep theirs in order if the count is
+/// unchanged. Otherwise it is unknown which of them is which, and new sockets are bound: no client
+/// must meet the rules of another listener.
+pub(crate) fn number_listeners(listen: &mut [ListenSettings], before: &[ListenSettings]) {
+    let mut free: Vec<&ListenSettings> = before.iter().collect();
+    let mut changed = Vec::new();
+    for settings in &mut *listen {
+        match free.iter().position(|known| known.is_same(settings)) {
+            Some(at) => settings.number = free.remove(at).number,
+            None => changed.push(settings),
+        }
+    }
+    let mut counts: HashMap<ListenAddress, usize> = HashMap::new();
+    for settings in &changed {
+        *counts.entry(settings.address.clone()).or_default() += 1;
+    }
+    let mut next: HashMap<ListenAddress, usize> = HashMap::new();
+    for settings in changed {
+        let address = &settings.address;
+        let taken = next.entry(address.clone()).or_default();
+        let known: Vec<_> = free.iter().filter(|known| known.address == *address).collect();
+        let kept = known.get(*taken).filter(|_| known.len() == counts[address]);
+        settings.number = match kept {
+            Some(known) => known.number,
+            None => {
+                let used = before.iter().filter(|known| known.address == *address);
+                used.map(|known| known.number + 1).max().unwrap_or(0) + *taken
+            }
+        };
+        *taken += 1;
+    }
 }
 
 /// The bound sockets.
@@ -39,8 +74,8 @@ impl BoundSockets {
 
     pub(crate) fn from_previous(before: Option<&PreviousSockets>, config: &ProxyConfig) -> Self {
         let Some(PreviousSockets { listening, admin }) = before else { return Self::default() };
-        let stays = |address: &ListenAddress| config.listen.iter().any(|listen| listen.address == *address);
-        let going = listening.iter().filter(|socket| !stays(&socket.configured));
+        let stays = |socket: &&ConfiguredSocket| config.listen.iter().any(|listen| socket.is_of(listen));
+        let going = listening.iter().filter(|socket| !stays(socket));
         let stays =
             |address: &ListenAddress| config.admin.as_ref().is_some_and(|admin| admin.address == *address);
         let going = going.chain(admin.iter().filter(|socket| !stays(&socket.configured)));
@@ -55,7 +90,7 @@ impl BoundSockets {
         listen: &ListenSettings,
         inherited: &mut ActivatedSockets,
     ) -> Result<Vec<BoundListener>, BindError> {
-        let own = self.listening.iter().filter(|socket| socket.configured == listen.address);
+        let own = self.listening.iter().filter(|socket| socket.is_of(listen));
         let own: Vec<SharedListener> = own.map(|socket| socket.listener.clone()).collect();
         listen.check_open(&own)?;
         if own.is_empty() { self.bind(listen, inherited) } else { Ok(Vec::new()) }
@@ -107,5 +142,40 @@ impl BoundSockets {
             | BindError::PlainTokens(..)
             | BindError::System { .. }) => other,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ListenAddress, ListenSettings, number_listeners};
+
+    /// Returns a listener on a free port. Listeners of different names have different settings.
+    fn listener(name: &str) -> ListenSettings {
+        let address = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        ListenSettings { domains: vec![name.to_owned()], ..ListenSettings::plain(address) }
+    }
+
+    #[test]
+    fn listeners_of_one_address_keep_their_numbers_or_get_new_ones() {
+        for (before, after, numbers) in [
+            (&[][..], &["a", "b"][..], &[0, 1][..]),
+            (&["a", "b"], &["a", "b"], &[0, 1]),
+            (&["a", "b"], &["b", "a"], &[1, 0]),
+            (&["a", "b"], &["b"], &[1]),
+            (&["a", "b"], &["c", "b"], &[0, 1]),
+            (&["a", "b"], &["c", "d"], &[0, 1]),
+            (&["a", "b"], &["c"], &[2]),
+            (&["a"], &["b", "c"], &[1, 2]),
+            (&["a"], &["b", "a"], &[1, 0]),
+            (&["a"], &["b"], &[0]),
+        ] {
+            let list = |names: &[&str]| names.iter().map(|name| listener(name)).collect::<Vec<_>>();
+            let mut running = list(before);
+            number_listeners(&mut running, &[]);
+            let mut listen = list(after);
+            number_listeners(&mut listen, &running);
+            let found: Vec<usize> = listen.iter().map(|listen| listen.number).collect();
+            assert_eq!(found, numbers, "{before:?} {after:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 
 use tokio::process::Command;
 
@@ -18,11 +19,23 @@ pub(super) struct ChildEnv {
     bypass: NoProxyList,
 }
 
+/// The addresses of the proxy.
+#[derive(Clone, Copy)]
+pub(super) struct ChildAddresses {
+    /// The listener for objects.
+    pub(super) objects: SocketAddr,
+    /// The listener that passes on keys of another proxy, if there is one.
+    pub(super) keys: Option<SocketAddr>,
+}
+
 impl ChildEnv {
     /// Determines the changes for a proxy with this configuration. `names` are the variables of
     /// this process.
     pub(super) fn new(config: &ProxyConfig, names: Vec<OsString>) -> Self {
-        let references = || config.effective_settings.iter().flat_map(|setting| &setting.references);
+        let references = || {
+            let settings = config.effective_settings.iter().flat_map(|setting| &setting.references);
+            settings.chain(&config.ignored_references)
+        };
         let read: HashSet<&OsStr> = references()
             .filter_map(|reference| match reference {
                 ValueReference::Variable(name) => Some(OsStr::new(name)),
@@ -41,12 +54,13 @@ impl ChildEnv {
         }
     }
 
-    /// Applies the changes to the command, with the proxy at this address.
-    pub(super) fn apply_to(&self, command: &mut Command, proxy: std::net::SocketAddr, forward: ForwardMode) {
+    /// Applies the changes to the command, with the proxy at these addresses.
+    pub(super) fn apply_to(&self, command: &mut Command, proxy: ChildAddresses, forward: ForwardMode) {
         for name in &self.removed {
             command.env_remove(name);
         }
-        let url = format!("http://{proxy}");
+        let ChildAddresses { objects, keys } = proxy;
+        let url = format!("http://{objects}");
         command.env("OSS_ENDPOINT", &url);
         if let Some(region) = &self.region {
             command.env("OSS_REGION", region);
@@ -57,7 +71,15 @@ impl ChildEnv {
         if forward == ForwardMode::Yes {
             command.env("http_proxy", &url).env("HTTP_PROXY", &url);
         }
-        for (name, value) in self.bypass.with(&proxy.ip().to_string(), forward) {
+        if let Some(keys) = keys {
+            for name in OTHER_CONTAINER_VARIABLES {
+                command.env_remove(name);
+            }
+            command.env("ALIBABA_CLOUD_CREDENTIALS_URI", format!("http://{keys}/credentials"));
+            command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{keys}/aws"));
+        }
+        let keys = keys.map(|keys| keys.ip().to_string());
+        for (name, value) in self.bypass.with(&objects.ip().to_string(), keys.as_deref(), forward) {
             command.env(name, value);
         }
     }
@@ -88,6 +110,13 @@ const BARE: [&str; 3] = ["ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"]
 /// The prefixes of variables that the vendor's libraries and tools read, and the software built on
 /// them.
 const FAMILIES: [&str; 6] = ["OSS_", "OSSUTIL_", "ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "ALIYUN_"];
+
+/// The variables of AWS that would replace the address of keys, or send another token to it.
+const OTHER_CONTAINER_VARIABLES: [&str; 3] = [
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
 
 /// The words that mark the name of a variable about keys.
 const WORDS: [&str; 10] = [

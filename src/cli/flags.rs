@@ -103,8 +103,8 @@ impl CommonFlags {
         }
     }
 
-    /// Reads the configuration for the proxy of one command. It has one listener, on a free port of
-    /// loopback, and no admin listener.
+    /// Reads the configuration for the proxy of one command. It has a listener on a free port of
+    /// loopback, another one for the keys that it passes on, if any, and no admin listener.
     pub(super) fn read_alone(&self) -> Result<ProxyConfig, ReloadError> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer().alone()];

@@ -25,14 +25,23 @@ impl NoProxyList {
         Self { is_proxied, lists: LISTS.map(|name| env.variable(name)) }
     }
 
-    /// Returns the variables to change, with their values.
-    pub(super) fn with(&self, proxy: &str, forward: ForwardMode) -> Vec<(&'static str, String)> {
+    /// Returns the variables to change, with their values. `keys` is the host of a listener for keys,
+    /// if there is one.
+    pub(super) fn with(
+        &self,
+        proxy: &str,
+        keys: Option<&str>,
+        forward: ForwardMode,
+    ) -> Vec<(&'static str, String)> {
         let [lower, upper] = &self.lists;
         let each =
             LISTS.into_iter().zip([lower.as_ref().or(upper.as_ref()), upper.as_ref().or(lower.as_ref())]);
         match forward {
             ForwardMode::Yes => each
-                .map(|(name, list)| (name, and(&without_oss(list.map_or("", String::as_str)), METADATA)))
+                .map(|(name, list)| {
+                    let list = and(&without_oss(list.map_or("", String::as_str)), METADATA);
+                    (name, keys.map_or_else(|| list.clone(), |keys| and(&list, keys)))
+                })
                 .collect(),
             ForwardMode::No if self.is_proxied => {
                 each.map(|(name, list)| (name, and(list.map_or("", String::as_str), proxy))).collect()
@@ -100,9 +109,12 @@ mod tests {
 
     #[test]
     fn the_proxy_of_the_environment_is_asked_neither_for_this_proxy_nor_in_its_place() {
-        let of = |is_proxied, lower: Option<&str>, upper: Option<&str>, forward| {
+        let list = |is_proxied, lower: Option<&str>, upper: Option<&str>| {
             let lists = [lower.map(str::to_owned), upper.map(str::to_owned)];
-            NoProxyList { is_proxied, lists }.with("127.0.0.1", forward)
+            NoProxyList { is_proxied, lists }
+        };
+        let of = |is_proxied, lower, upper, forward| {
+            list(is_proxied, lower, upper).with("127.0.0.1", None, forward)
         };
         let both = |value: &str| vec![("no_proxy", value.to_owned()), ("NO_PROXY", value.to_owned())];
         assert_eq!(of(false, None, Some("a"), ForwardMode::No), []);
@@ -112,5 +124,7 @@ mod tests {
         assert_eq!(of(false, Some("a,.aliyuncs.com,b"), None, ForwardMode::Yes), both("a,b,100.100.100.200"));
         let upper = ("NO_PROXY", "b,100.100.100.200".to_owned());
         assert_eq!(of(false, Some("*"), Some("b"), ForwardMode::Yes)[1], upper);
+        let keys = list(false, Some("a"), None).with("127.0.0.1", Some("127.0.0.1"), ForwardMode::Yes);
+        assert_eq!(keys, both("a,100.100.100.200,127.0.0.1"));
     }
 }

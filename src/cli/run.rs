@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::child::{ChildSignals, ended, forward, interrupted, not_started, send};
-use super::child_env::ChildEnv;
+use super::child_env::{ChildAddresses, ChildEnv};
 use super::exit::CommandExit;
 use super::flags::CommonFlags;
 use super::no_proxy::ForwardMode;
@@ -132,10 +132,13 @@ async fn run_with_proxy(
     environment: &ChildEnv,
     signals: &mut ChildSignals,
 ) -> CommandExit {
-    let Some(address) = app.addresses().iter().find_map(ListenAddress::socket) else {
+    let listeners = app.addresses();
+    let mut sockets = listeners.iter().filter_map(ListenAddress::socket);
+    let Some(objects) = sockets.next() else {
         complain("cannot start: no TCP listener");
         return CommandExit::Failure;
     };
+    let addresses = ChildAddresses { objects, keys: sockets.next() };
     let drain = DrainSignal::new();
     // The socket already accepts connections, so the command can connect immediately.
     let serving = spawn_local(serve(app, drain.clone()));
@@ -145,7 +148,7 @@ async fn run_with_proxy(
     command.args(words.unwrap_or_default());
     environment.apply_to(
         &mut command,
-        address,
+        addresses,
         if arguments.forward { ForwardMode::Yes } else { ForwardMode::No },
     );
     // A program on a disk that does not respond does not start. It must not block the signals.

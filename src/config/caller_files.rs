@@ -257,6 +257,6 @@ fn fault_of(report: ConfigReport) -> String {
 }
 
 /// The maximum size of a file of callers, in bytes: more than 50,000 callers.
-const CALLERS_FILE_MAX: usize = 16 << 20;
+pub(super) const CALLERS_FILE_MAX: usize = 16 << 20;
 /// The maximum size of the file of a ceiling, in bytes.
 const CEILING_MAX: usize = 64 << 10;

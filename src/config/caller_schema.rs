@@ -264,7 +264,7 @@ pub(super) const HAND_OUT: SectionSchema = SectionSchema {
         SettingSpec::optional_text(
             "credentials",
             "none",
-            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys",
+            "pass on the keys of these credentials, which another proxy has handed out, instead of making keys; `run` does so for its command",
         ),
     ]],
     ..SectionSchema::EMPTY

@@ -16,9 +16,9 @@ use super::roles;
 use super::section::ConfigSection;
 use super::source_names::{DescribedSource, check_needs};
 use crate::credentials::{
-    CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig, OssutilFile,
-    ProcessConfig, ProviderSpec, SecretText, SharedFile, SourceEnv, StaticKeyConfig, ToolFileConfig,
-    UriConfig, check_key,
+    AuthorizationFile, CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig,
+    KeyPairFiles, OssutilFile, ProcessConfig, ProviderSpec, RequestIdentityConfig, SecretText, SharedFile,
+    SourceEnv, StaticKeyConfig, ToolFileConfig, UriConfig, check_key,
 };
 use crate::sealing::SealedPlace;
 use crate::secret::Secret;
@@ -120,7 +120,7 @@ impl<'a> SecretResolver<'a> {
             ProviderType::AssumeRole => roles::assume_role(section, report),
             ProviderType::Oidc => Some(ProviderSpec::new(roles::oidc(section, report))),
             ProviderType::Ecs => Some(ProviderSpec::new(instance(section, report))),
-            ProviderType::Uri => uri(section, report).map(ProviderSpec::new),
+            ProviderType::Uri => uri(section, self.is_strict(), report).map(ProviderSpec::new),
             ProviderType::Env => Some(ProviderSpec::new(roles::wanted(section, report))),
             ProviderType::Process => {
                 for given in section.texts("environment", report) {
@@ -379,7 +379,7 @@ fn program(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Pro
 }
 
 /// Reads a service that returns credentials over HTTP.
-fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<UriConfig> {
+fn uri(section: &ConfigSection<'_>, strict: bool, report: &mut ConfigReport) -> Option<UriConfig> {
     if !section.has("url") {
         let problem = ConfigErrorKind::Missing("write https://HOST/PATH, or http:// to a loopback address");
         report.error(&section.at("url"), problem);
@@ -398,8 +398,53 @@ fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<UriConf
         })
     };
     let url = section.parsed("url", url, report);
-    let file = section.text("authorization_file", report).map(|given| PathBuf::from(given.value));
-    Some(UriConfig { url: Some(url?.value), authorization_file: file })
+    let identity = RequestIdentityConfig {
+        authorization: authorization_file(section, report),
+        key_pair: key_pair(section, strict, report),
+    };
+    let url = url?;
+    if identity.key_pair.is_some() && !url.value.is_encrypted() {
+        report.error(&section.at("client_cert_file"), ConfigErrorKind::PlainClientCertificate);
+    }
+    Some(UriConfig { url: Some(url.value), identity })
+}
+
+/// Reads the file of the `Authorization` header.
+fn authorization_file(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<AuthorizationFile> {
+    let value = section.text("authorization_file", report);
+    let token = section.text("bearer_token_file", report);
+    match (value, token) {
+        (Some(_), Some(token)) => {
+            report.error(&token.at, ConfigErrorKind::TwoAuthorizations);
+            None
+        }
+        (Some(value), None) => Some(AuthorizationFile::Value(value.value.into())),
+        (None, Some(token)) => Some(AuthorizationFile::BearerToken(token.value.into())),
+        (None, None) => None,
+    }
+}
+
+/// Reads the files of a client certificate.
+fn key_pair(section: &ConfigSection<'_>, strict: bool, report: &mut ConfigReport) -> Option<KeyPairFiles> {
+    let certificate = section.text("client_cert_file", report);
+    let key = section.text("client_key_file", report);
+    for (name, other, missing) in [
+        (
+            "client_cert_file",
+            "client_key_file",
+            "set client_cert_file to a PEM file with the certificate of the key",
+        ),
+        (
+            "client_key_file",
+            "client_cert_file",
+            "set client_key_file to a PEM file with the key of the certificate",
+        ),
+    ] {
+        if section.has(other) && !section.has(name) {
+            report.error(&section.at(name), ConfigErrorKind::Missing(missing));
+        }
+    }
+    Some(KeyPairFiles { cert_file: certificate?.value.into(), key_file: key?.value.into(), strict })
 }
 
 fn kind(text: &str) -> Result<ProviderSchema, ConfigErrorKind> {

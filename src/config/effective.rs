@@ -62,7 +62,7 @@ enum ChangeKind {
 }
 
 impl ValueReference {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(name) = text.strip_prefix("env:") {
             return Some(Self::Variable(name.to_owned()));
         }

@@ -228,6 +228,11 @@ pub(super) enum ConfigErrorKind {
     #[error("invalid time {0:?}; write it as 2026-11-30T00:00:00Z")]
     NotBefore(String),
 
+    #[error("the Authorization header has one value; set authorization_file or bearer_token_file, not both")]
+    TwoAuthorizations,
+    #[error("a client certificate requires TLS; write url = \"https://…\", or remove client_cert_file")]
+    PlainClientCertificate,
+
     // Keys that are handed out.
     #[error(
         "the master has fewer than 32 bytes; use a random one, such as the output of openssl rand -hex 32"
@@ -499,4 +504,8 @@ pub(super) enum ConfigWarning {
     UnknownCaller,
     #[error("entry {0} is neither the name of a caller nor the id of a key; correct it or remove it")]
     UnmatchedRevocation(usize),
+    #[error(
+        "cannot read {0:?}: {1}; a command of `run` inherits the variables that it names, so unset them or correct the file"
+    )]
+    UnknownReferences(String, String),
 }

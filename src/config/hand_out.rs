@@ -1,5 +1,6 @@
 //! `[hand_out]` and `serve`: access keys that callers obtain from the proxy.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::caller_schema::HAND_OUT;
@@ -13,6 +14,7 @@ use super::section::ConfigSection;
 use super::source_names::{DescribedSource, listing};
 use crate::caller::{IdentityKinds, KeyHandOut, ListenerContent};
 use crate::sealing::MasterKey;
+use crate::server::{ListenAddress, ListenSettings};
 
 /// `[hand_out]` as read.
 #[derive(Default)]
@@ -23,18 +25,19 @@ pub(super) struct HandOutSection {
     source: Option<SpannedValue<String>>,
 }
 
-/// Reads the section. It is empty if the listeners of the file are ignored.
+/// Reads the section. If the listeners of the file are ignored, there are no callers to make keys for,
+/// and the keys of another proxy are still passed on.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     callers: &CallerSections,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
 ) -> HandOutSection {
-    if root.alone("hand_out").is_some() {
-        return HandOutSection::default();
-    }
     let section = root.child("hand_out", report);
     section.check(&HAND_OUT, report);
+    if root.alone("hand_out").is_some() {
+        return HandOutSection { keys: None, source: section.text("credentials", report) };
+    }
     let before = report.count();
     let given = section.texts("master", report);
     let count = given.len();
@@ -78,6 +81,13 @@ impl HandOutSection {
             report.error(&section.at("serve"), ConfigErrorKind::NoHolders);
         }
         ListenerContent::HandedOutKeys
+    }
+
+    /// Returns a listener on a free port of loopback that passes keys on, if there are any to pass on.
+    pub(super) fn local_listener(&self) -> Option<ListenSettings> {
+        let content = ListenerContent::PassedOnKeys(self.source.as_ref()?.value.clone());
+        let address = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+        Some(ListenSettings { content, ..ListenSettings::plain(address) })
     }
 
     /// Reports a name of credentials that the file does not define.

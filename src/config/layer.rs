@@ -57,8 +57,8 @@ impl SettingLayer {
         self
     }
 
-    /// Replaces the listeners of the file with one on a free loopback port, and turns the admin
-    /// interface off.
+    /// Replaces the listeners of the file with one on a free loopback port, and one for the keys of
+    /// another proxy if the file passes them on. Turns the admin interface off.
     #[must_use]
     pub(crate) fn alone(self) -> Self {
         let layer =

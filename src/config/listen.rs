@@ -87,6 +87,7 @@ pub(super) fn read(
         }
         listeners.push(ListenSettings {
             address: address.value,
+            number: 0,
             is_open: clients.includes_unidentified(),
             unsafe_open,
             unsafe_plain,
@@ -98,6 +99,9 @@ pub(super) fn read(
             tls,
             trusted_proxies,
         });
+    }
+    if root.alone("listen").is_some() {
+        listeners.extend(hand_out.local_listener());
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
     let admin = admin(&section, secrets, report);

@@ -26,6 +26,7 @@ mod error;
 mod fingerprint;
 mod flag_setting;
 mod hand_out;
+mod ignored_callers;
 mod jwt;
 mod layer;
 mod lines;
@@ -133,6 +134,8 @@ pub struct ProxyConfig {
     pub(crate) warnings: Vec<String>,
     /// All effective settings with their origins.
     pub(crate) effective_settings: Vec<EffectiveSetting>,
+    /// The references in files of callers that are ignored.
+    pub(crate) ignored_references: Vec<ValueReference>,
     /// The configuration file, with the digest of the content that was read.
     pub(crate) file: Option<FileDigest>,
     /// The secret files that were read, with the digests of their contents.
@@ -376,6 +379,7 @@ fn read(root: &ConfigSection<'_>, env: &dyn SourceEnv, report: &mut ConfigReport
         process,
         warnings: Vec::new(),
         effective_settings: Vec::new(),
+        ignored_references: ignored_callers::references(root, env, report),
         file: None,
         files: secrets.into_files(),
     };

@@ -146,6 +146,21 @@ pub(super) const URI: SectionSchema = SectionSchema {
                 "none",
                 "the file with the value of the Authorization header",
             ),
+            SettingSpec::optional_text(
+                "bearer_token_file",
+                "none",
+                "a file with a bearer token alone, such as a projected service account token",
+            ),
+            SettingSpec::optional_text(
+                "client_cert_file",
+                "none",
+                "the certificate that an `https://` service requests (PEM)",
+            ),
+            SettingSpec::optional_text(
+                "client_key_file",
+                "none",
+                "the private key of that certificate (PEM)",
+            ),
         ],
     ],
     ..SectionSchema::EMPTY

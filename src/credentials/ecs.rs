@@ -207,7 +207,7 @@ impl EcsProvider {
         url: Url,
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<HttpResponse, EcsError> {
-        let ask = HttpRequest { method, url, headers, body: Zeroizing::default() };
+        let ask = HttpRequest { method, url, headers, body: Zeroizing::default(), key_pair: None };
         self.client.send(ask.clone(), || Some(ask.clone()), TIMEOUTS).await.map_err(|error| {
             let hint = match error {
                 HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {

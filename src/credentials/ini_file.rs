@@ -85,7 +85,7 @@ impl SharedSection<'_> {
             Some("credentials_uri") => {
                 let url = Url::parse(self.required(&["credentials_uri", "url"])?);
                 let url = url.map_err(|error| self.wrong(&format!("has a credentials_uri that {error}")))?;
-                Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
+                Ok(Box::new(UriConfig { url: Some(url), ..UriConfig::default() }))
             }
             unsupported => Err(self.wrong(unsupported_type(unsupported))),
         }

@@ -192,7 +192,7 @@ fn service(section: &IniSection) -> Result<Option<UriConfig>, UnsupportedProfile
     let Some(url) = section.get(&["ecsAk"]) else { return Ok(None) };
     let url =
         Url::parse(url).map_err(|error| UnsupportedProfile::Wrong(format!("[{SERVICE}] ecsAk {error}")))?;
-    Ok(Some(UriConfig { url: Some(url), authorization_file: None }))
+    Ok(Some(UriConfig { url: Some(url), ..UriConfig::default() }))
 }
 
 /// Returns whether a section of this name holds bucket endpoints.

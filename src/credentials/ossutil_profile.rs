@@ -109,7 +109,7 @@ impl<'a> ProfileSettings<'a> {
             (Some("Uri"), _) => {
                 let url = Url::parse(self.need(&URI)?);
                 let url = url.map_err(|error| self.wrong(format!("has a credential-uri that {error}")))?;
-                Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
+                Ok(Box::new(UriConfig { url: Some(url), ..UriConfig::default() }))
             }
             (Some("Process"), _) => Ok(Box::new(self.process(tool)?)),
             (Some(_), _) => {

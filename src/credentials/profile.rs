@@ -208,7 +208,7 @@ impl ProfileReader<'_> {
                 let url = Url::parse(&profile.required("credentials_uri", &profile.credentials_uri)?);
                 let url =
                     url.map_err(|error| profile.wrong(&format!("has a credentials_uri that {error}")))?;
-                Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
+                Ok(Box::new(UriConfig { url: Some(url), ..UriConfig::default() }))
             }
             "External" if !self.tool.allow_process => Err(profile.wrong(
                 "runs a command (mode External), which must be allowed: configure this file in credentials of type \"profile\" with allow_process = true, or the command in credentials of type \"process\"",

@@ -46,10 +46,10 @@ mod tests {
     use crate::credentials::provider_config::ProviderConfig as _;
     use crate::credentials::sts::AssumedRole;
     use crate::credentials::{
-        AssumeRoleConfig, ChainConfig, CliFile, ConfiguredSources, CredentialFileConfig, CredentialSource,
-        EcsConfig, EnvConfig, ExternalFileConfig, NamedSpec, OidcConfig, OssutilFile, ProcessConfig,
-        SharedFile, StaticKeyConfig, StsEndpointConfig, StsSignature, ToolFileConfig, UriConfig,
-        build_sources, rebuild_sources,
+        AssumeRoleConfig, AuthorizationFile, ChainConfig, CliFile, ConfiguredSources, CredentialFileConfig,
+        CredentialSource, EcsConfig, EnvConfig, ExternalFileConfig, KeyPairFiles, NamedSpec, OidcConfig,
+        OssutilFile, ProcessConfig, RequestIdentityConfig, SharedFile, StaticKeyConfig, StsEndpointConfig,
+        StsSignature, ToolFileConfig, UriConfig, build_sources, rebuild_sources,
     };
     use crate::secret::Secret;
     use crate::transport::Url;
@@ -78,8 +78,19 @@ mod tests {
             |path: &str, strict: bool| ProviderSpec::new(CredentialFileConfig { path: path.into(), strict });
         let url = |text: &str| Url::parse(text).expect("a URL");
         let uri = |text: &str, file: Option<&str>| {
-            let authorization_file = file.map(PathBuf::from);
-            ProviderSpec::new(UriConfig { url: Some(url(text)), authorization_file })
+            let authorization = file.map(|path| AuthorizationFile::Value(path.into()));
+            let identity = RequestIdentityConfig { authorization, key_pair: None };
+            ProviderSpec::new(UriConfig { url: Some(url(text)), identity })
+        };
+        let identified =
+            |identity| ProviderSpec::new(UriConfig { url: Some(url("https://a.example/x")), identity });
+        let bearer = |path: &str| {
+            let authorization = Some(AuthorizationFile::BearerToken(path.into()));
+            identified(RequestIdentityConfig { authorization, key_pair: None })
+        };
+        let certificate = |cert_file: &str, key_file: &str, strict: bool| {
+            let files = KeyPairFiles { cert_file: cert_file.into(), key_file: key_file.into(), strict };
+            identified(RequestIdentityConfig { authorization: None, key_pair: Some(files) })
         };
         let program = |word: &str| {
             ProviderSpec::new(ProcessConfig {
@@ -114,6 +125,10 @@ mod tests {
             uri("https://a.example/x", None),
             uri("https://a.example/y", None),
             uri("https://a.example/x", Some("f")),
+            bearer("f"),
+            certificate("f", "g", true),
+            certificate("f", "g", false),
+            certificate("f", "h", false),
             program("one"),
             program("two"),
             ProviderSpec::new(ToolFileConfig { format: CliFile, file: any() }),

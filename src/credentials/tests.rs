@@ -463,7 +463,7 @@ async fn a_temporary_key_without_an_expiry_is_asked_for_again_wherever_the_uri_c
     let specs = [
         ProviderSpec::new(UriConfig {
             url: Some(crate::transport::Url::parse(&url).expect("a URL")),
-            authorization_file: None,
+            ..UriConfig::default()
         }),
         ProviderSpec::new(ToolFileConfig { format: CliFile, file: file("config.json", profile) }),
         ProviderSpec::new(ToolFileConfig {

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use super::credentials_document::{DocumentOrigin, parse_credentials_document};
 use super::provider_config::ProviderConfig;
+use super::request_identity::{IdentityReader, RequestIdentityConfig};
 use super::service_client::ServiceClient;
-use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SecretText, SourceEnv};
-use crate::offload::{BlockingLane, FILE_LIMIT};
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// An HTTP service that returns credentials.
@@ -21,15 +21,15 @@ use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 pub(crate) struct UriConfig {
     /// The URL; `None` for the one in the environment.
     pub(crate) url: Option<Url>,
-    /// A file whose content is sent as `Authorization`. It is read for each request.
-    pub(crate) authorization_file: Option<PathBuf>,
+    /// The identity that each request presents.
+    pub(crate) identity: RequestIdentityConfig,
 }
 
 impl ProviderConfig for UriConfig {
     fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(UriProvider {
-            service: self.clone(),
-            lane: BlockingLane::default(),
+            url: self.url.clone(),
+            identity: IdentityReader::new(self.identity.clone()),
             client: ServiceClient::new(services),
         })
     }
@@ -37,14 +37,14 @@ impl ProviderConfig for UriConfig {
 
 /// A provider that requests credentials from an HTTP service.
 struct UriProvider {
-    service: UriConfig,
-    lane: BlockingLane,
+    url: Option<Url>,
+    identity: IdentityReader,
     client: ServiceClient,
 }
 
 impl UriProvider {
     async fn ask(&self, env: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
-        let url = match (&self.service.url, env.variable(VARIABLE)) {
+        let url = match (&self.url, env.variable(VARIABLE)) {
             (Some(url), _) => url.clone(),
             (None, Some(text)) => {
                 Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{VARIABLE} {error}")))?
@@ -52,20 +52,10 @@ impl UriProvider {
             (None, None) => return Err(ProvideError::NotConfigured(format!("{VARIABLE} is not set"))),
         };
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
-        if let Some(path) = &self.service.authorization_file {
-            let shown = path.display();
-            let unusable =
-                |why: String| ProvideError::Unavailable(format!("the authorization file {shown} {why}"));
-            let file = path.clone();
-            let text = self.lane.run(FILE_LIMIT, move || SecretText::read(&file)).await;
-            let text = text.map_err(|timeout| unusable(format!("cannot be read: {timeout}")))?;
-            let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
-            let mut value = HeaderValue::from_str(text.text.expose().trim())
-                .map_err(|_| unusable("is not a single line of text".to_owned()))?;
-            value.set_sensitive(true);
-            headers.push((AUTHORIZATION, value));
-        }
-        let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
+        headers.extend(self.identity.authorization().await?.map(|value| (AUTHORIZATION, value)));
+        let key_pair = self.identity.key_pair().await?;
+        let body = Zeroizing::default();
+        let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body, key_pair };
         let response = self.client.send(ask.clone(), || Some(ask.clone()), TIMEOUTS).await;
         let response = response
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
@@ -106,12 +96,16 @@ impl Provide for UriProvider {
         Box::pin(self.ask(env))
     }
 
+    fn files(&self, _env: &dyn SourceEnv) -> Vec<PathBuf> {
+        self.identity.files()
+    }
+
     fn renew_after(&self) -> Option<Duration> {
         Some(RENEW_AFTER)
     }
 
     fn explain(&self, env: &dyn SourceEnv) -> Vec<String> {
-        let asked = self.service.url.as_ref().map(ToString::to_string);
+        let asked = self.url.as_ref().map(ToString::to_string);
         let asked = asked.or_else(|| env.variable(VARIABLE).map(|_| VARIABLE.to_owned()));
         asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])
     }
@@ -131,7 +125,8 @@ mod tests {
     use serde_json::Value;
     use zeroize::Zeroizing;
 
-    use super::{UriConfig, read};
+    use super::{RequestIdentityConfig, UriConfig, read};
+    use crate::credentials::request_identity::AuthorizationFile;
     use crate::credentials::test_env::ask;
     use crate::credentials::{ProvideError, ProviderSpec};
     use crate::transport::{HttpResponse, Url};
@@ -141,8 +136,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(&file, "x".repeat(64 * 1024 + 1)).expect("written");
         let url = Some(Url::parse("http://127.0.0.1:1/").expect("a URL"));
-        let authorization_file = Some(file.path().to_owned());
-        let given = ask(ProviderSpec::new(UriConfig { url, authorization_file }), &[]).await;
+        let authorization = Some(AuthorizationFile::Value(file.path().to_owned()));
+        let identity = RequestIdentityConfig { authorization, key_pair: None };
+        let given = ask(ProviderSpec::new(UriConfig { url, identity }), &[]).await;
         let path = file.path().display();
         let text = format!("the authorization file {path} cannot be read: larger than 64 KiB");
         assert_eq!(given, Err(ProvideError::Unavailable(text)));

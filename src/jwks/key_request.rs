@@ -79,8 +79,13 @@ impl KeyRequester {
         let mut headers =
             vec![(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"))];
         headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
-        let request =
-            HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
+        let request = HttpRequest {
+            method: Method::GET,
+            url: url.clone(),
+            headers,
+            body: Zeroizing::default(),
+            key_pair: None,
+        };
         let response = match trust {
             None => self.client.fetch(request, TIMEOUTS).await?,
             Some(trust) => {

@@ -1,11 +1,14 @@
 //! The documents in which a listener hands out an access key: the forms that the credential clients
 //! of Alibaba Cloud and of AWS read.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response};
 use serde::Serialize;
 
+use super::caller_limiter::CallerPermit;
 use super::response_body::ResponseBody;
 use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
@@ -14,6 +17,8 @@ use crate::time::Timestamp;
 pub(super) struct KeyDocument {
     body: Bytes,
     content_type: &'static str,
+    /// The permit of the caller, if it has limits.
+    permit: Option<CallerPermit>,
 }
 
 /// An access key to hand out.
@@ -68,19 +73,25 @@ impl KeyDocument {
 
     /// Creates a plain text.
     pub(super) fn text(text: String) -> Self {
-        Self { body: text.into(), content_type: "text/plain" }
+        Self { body: text.into(), content_type: "text/plain", permit: None }
     }
 
     fn json(document: &impl Serialize) -> Self {
         // Only maps with keys that are not texts fail.
         let body = serde_json::to_vec(document).expect("a document of texts");
-        Self { body: body.into(), content_type: "application/json" }
+        Self { body: body.into(), content_type: "application/json", permit: None }
+    }
+
+    /// Sets the permit of the caller, which is held until the response has ended.
+    pub(super) fn with_permit(self, permit: Option<CallerPermit>) -> Self {
+        Self { permit, ..self }
     }
 
     /// Builds the response, which no cache may store.
     pub(super) fn respond(self, mut access: AccessLogEvent) -> Response<ResponseBody> {
         access.answered(200);
-        let mut response = Response::new(ResponseBody::own(self.body, access));
+        let mut response =
+            Response::new(ResponseBody::own(self.body, access).with_permit(self.permit.map(Rc::new)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

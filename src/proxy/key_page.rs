@@ -100,7 +100,24 @@ pub(super) async fn answer(
     }
     let client = identified?;
     access.record_caller(&client, core.state());
-    let name = client_name(&client, &rules.content);
+    let permit = match client.proven() {
+        Some(caller) => core.state().callers.begin(caller, core.transport().queue()).await?,
+        None => None,
+    };
+    let document = document(core, &rules.content, page, &client, access).await?;
+    Ok(document.with_permit(permit))
+}
+
+/// Returns the document of a page for an identified client.
+async fn document(
+    core: &WorkerCore,
+    content: &ListenerContent,
+    page: KeyPage<'_>,
+    client: &CallerIdentity,
+    access: &mut AccessLogEvent,
+) -> Result<KeyDocument, ProxyError> {
+    let now = core.clock().now();
+    let name = client_name(client, content);
     match page {
         KeyPage::Role => return Ok(KeyDocument::text(name.to_owned())),
         KeyPage::OfRole(role) if role != name => return Err(KeyRequestError::Path.into()),
@@ -111,7 +128,7 @@ pub(super) async fn answer(
         KeyPage::Role | KeyPage::OfRole(_) => KeyDocument::of_instance(key, now),
         KeyPage::Uri | KeyPage::Session => KeyDocument::of_uri(key),
     };
-    match &rules.content {
+    match content {
         ListenerContent::PassedOnKeys(source) => {
             let source = core.state().passed_on.get(source).ok_or(KeyRequestError::Withdrawn)?;
             let credentials = passed_on(core, source).await?;

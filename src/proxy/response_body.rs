@@ -31,7 +31,12 @@ pub(crate) enum ResponseBodyError {
 
 enum ResponseBodyKind {
     Download(Box<DownloadBody>),
-    Own { document: Full<Bytes>, access: Box<AccessLogEvent> },
+    Own {
+        document: Full<Bytes>,
+        access: Box<AccessLogEvent>,
+        /// The permit of the caller, if it has limits.
+        _permit: Option<Rc<CallerPermit>>,
+    },
 }
 
 struct DownloadBody {
@@ -66,11 +71,16 @@ impl ResponseBody {
         Self(ResponseBodyKind::Download(download))
     }
 
-    /// Sets the permit of the caller, which is held as long as the body.
+    /// Sets the permit of the caller, which is held as long as the body. Only a download is slowed
+    /// down: a document of the proxy is small.
     pub(super) fn with_permit(mut self, permit: Option<Rc<CallerPermit>>) -> Self {
-        if let ResponseBodyKind::Download(download) = &mut self.0 {
-            download.throttle = permit.as_ref().and_then(|permit| permit.download_throttle()).map(Box::new);
-            download.permit = permit;
+        match &mut self.0 {
+            ResponseBodyKind::Download(download) => {
+                download.throttle =
+                    permit.as_ref().and_then(|permit| permit.download_throttle()).map(Box::new);
+                download.permit = permit;
+            }
+            ResponseBodyKind::Own { _permit: held, .. } => *held = permit,
         }
         self
     }
@@ -80,7 +90,11 @@ impl ResponseBody {
         let document = document.into();
         access.add_response_bytes(document.len() as u64);
         access.end = ResponseEnd::Whole;
-        Self(ResponseBodyKind::Own { document: Full::from(document), access: Box::new(access) })
+        Self(ResponseBodyKind::Own {
+            document: Full::from(document),
+            access: Box::new(access),
+            _permit: None,
+        })
     }
 
     /// Records that a part of the body was dropped before it reached the client.

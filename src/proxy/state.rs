@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::caller_limiter::CallerLimiter;
+use super::caller_limiter::{CallerLimitError, CallerLimiter, CallerPermit};
 use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
@@ -207,6 +208,20 @@ impl ServedCallers {
         let Some(issuer) = error.lacking_keys() else { return false };
         self.key_sets.refreshed(issuer).await;
         true
+    }
+
+    /// Begins a request of a caller, after waiting for at most `wait_max` for its limits. Returns
+    /// `None` if it has none.
+    pub(super) async fn begin(
+        &self,
+        caller: &Caller,
+        wait_max: Duration,
+    ) -> Result<Option<CallerPermit>, CallerLimitError> {
+        let Some(limiter) = self.limiter(caller) else { return Ok(None) };
+        match limiter.begin() {
+            Some(permit) => Ok(Some(permit)),
+            None => limiter.wait(wait_max, &self.metrics(caller)).await.map(Some),
+        }
     }
 
     /// Returns the state of the limits of a caller of this configuration; `None` without limits.

@@ -21,6 +21,8 @@ use crate::policy::AccessPolicy;
 pub struct ListenSettings {
     /// The address to listen on.
     pub address: ListenAddress,
+    /// The number among listeners with the same address, as only port 0 allows. A reload keeps it.
+    pub(crate) number: usize,
     /// True if clients without an identity are served: there are no callers, or one is open.
     pub(crate) is_open: bool,
     /// True if an open listener may be reachable from other machines.
@@ -49,6 +51,7 @@ impl ListenSettings {
     pub fn plain(address: ListenAddress) -> Self {
         Self {
             address,
+            number: 0,
             is_open: true,
             unsafe_open: false,
             unsafe_plain: false,
@@ -60,6 +63,11 @@ impl ListenSettings {
             tls: None,
             trusted_proxies: None,
         }
+    }
+
+    /// Returns whether both listeners have the same settings, under any numbers.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Self { number: other.number, ..self.clone() } == *other
     }
 
     /// Checks the actual sockets of the listener. The addresses of systemd sockets are known only
@@ -111,6 +119,8 @@ pub struct SharedListener {
 pub(crate) struct ConfiguredSocket {
     /// The address as configured.
     pub(crate) configured: ListenAddress,
+    /// The number of the listener among those with this address.
+    pub(crate) number: usize,
     /// The socket.
     pub(crate) listener: SharedListener,
 }
@@ -177,6 +187,17 @@ impl BoundListener {
             tcp @ ListeningSocket::Tcp(_) => tcp,
         };
         (AcceptSocket { address, socket }, held)
+    }
+}
+
+impl ConfiguredSocket {
+    /// Returns whether this is a socket of the listener.
+    pub(crate) fn is_of(&self, listen: &ListenSettings) -> bool {
+        if self.configured != listen.address {
+            return false;
+        }
+        // guard: sockets-of-equal-addresses
+        self.number == listen.number
     }
 }
 

@@ -140,9 +140,8 @@ impl Server {
         self.settings.set(config.settings);
         self.connection_limit.resize(config.settings.connections);
         let mut accepting = self.accepting.borrow_mut();
-        let is_kept = |one: &ActiveListener| {
-            listeners.iter().any(|listener| listener.listen.address == one.socket.configured)
-        };
+        let is_kept =
+            |one: &ActiveListener| listeners.iter().any(|listener| one.socket.is_of(&listener.listen));
         let (remaining, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
         *accepting = remaining;
         for one in &withdrawn {
@@ -158,7 +157,7 @@ impl Server {
                 fresh.push((one.id, socket));
                 accepting.push(one);
             }
-            for one in accepting.iter_mut().filter(|one| one.socket.configured == listen.address) {
+            for one in accepting.iter_mut().filter(|one| one.socket.is_of(&listen)) {
                 if one.tls_requirements != tls_requirements {
                     one.tls_requirements = Arc::clone(&tls_requirements);
                 }
@@ -233,7 +232,8 @@ impl Server {
     ) -> ActiveListener {
         let id = self.ids.replace(self.ids.get() + 1);
         info!(address = %held.address, "listening");
-        let socket = ConfiguredSocket { configured: listen.address.clone(), listener: held };
+        let socket =
+            ConfiguredSocket { configured: listen.address.clone(), number: listen.number, listener: held };
         ActiveListener { id, socket, tls_requirements: Arc::clone(tls_requirements) }
     }
 }

@@ -23,7 +23,7 @@ use super::connect_error::DialPhase;
 use super::flight::SharedTask;
 use super::names::{AddressBook, AddressFailure, DialName};
 use super::race::{DialFailure, TimeLimit};
-use super::tls::TrustStore;
+use super::tls::{ClientKeyPair, TrustStore};
 
 /// The URL of a service: `https://HOST[:PORT][/PATH][?QUERY]`. `http://` is valid only for this
 /// machine, the metadata service and explicitly allowed addresses.
@@ -62,6 +62,8 @@ pub(crate) struct HttpRequest {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub(crate) body: Zeroizing<Vec<u8>>,
+    /// The certificate that the client presents to a server that requests one.
+    pub(crate) key_pair: Option<ClientKeyPair>,
 }
 
 /// A response.
@@ -242,7 +244,7 @@ impl HttpClient {
         at: String,
         connect: Duration,
     ) -> Result<HttpResponse, HttpClientError> {
-        let HttpRequest { method, url, headers, body } = ask;
+        let HttpRequest { method, url, headers, body, key_pair } = ask;
         let mut request = Request::builder().method(method).uri(&url.target);
         if let Some(lines) = request.headers_mut() {
             lines.extend(headers);
@@ -252,16 +254,25 @@ impl HttpClient {
             .header(CONTENT_LENGTH, body.len())
             .body(Full::new(Bytes::from_owner(body)))
             .map_err(|error| HttpClientError::Unsendable(at.clone(), error))?;
-        match self.connect(&url, connect).await {
+        match self.connect(&url, key_pair.as_ref(), connect).await {
             Err(failure) => Err(failed(at, connect, failure)),
             Ok(HttpStream::Plain(stream)) => exchange(stream, request, at, self.body_max).await,
             Ok(HttpStream::Tls(stream)) => exchange(*stream, request, at, self.body_max).await,
         }
     }
 
-    async fn connect(&self, url: &Url, limit: Duration) -> Result<HttpStream, AddressFailure> {
+    async fn connect(
+        &self,
+        url: &Url,
+        key_pair: Option<&ClientKeyPair>,
+        limit: Duration,
+    ) -> Result<HttpStream, AddressFailure> {
         let time = TimeLimit::starting_now(limit);
-        let trust = if url.tls { Some(self.trust(time).await?) } else { None };
+        let mut trust = if url.tls { Some(self.trust(time).await?) } else { None };
+        if let (Some(trust), Some(own)) = (&mut trust, key_pair) {
+            let presenting = trust.presenting(own);
+            *trust = presenting.map_err(|error| DialFailure::Io(DialPhase::Tls, io::Error::other(error)))?;
+        }
         let only_here = url.is_of_this_machine();
         let vet = |mut addresses: Vec<SocketAddr>| {
             addresses.retain(|address| !only_here || address.ip().is_loopback());
@@ -412,6 +423,7 @@ mod tests {
             url: url.clone(),
             headers: Vec::new(),
             body: Zeroizing::default(),
+            key_pair: None,
         };
         let within = HttpTimeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
         fetcher.fetch(ask, within).await

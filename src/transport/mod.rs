@@ -63,7 +63,7 @@ pub(crate) use stats::{PoolStats, PoolStatsSnapshot};
 pub(crate) use throttle::BodyThrottle;
 pub use tls::InvalidRoots;
 pub use tls::TrustStore;
-pub(crate) use tls::{revocation_lists, roots};
+pub(crate) use tls::{ClientKeyPair, InvalidKeyPair, revocation_lists, roots};
 pub(crate) use trust_store_entry::TrustStoreEntry;
 pub(crate) use trust_store_entry::TrustStoreId;
 

@@ -352,6 +352,7 @@ async fn only_clients_with_the_same_address_book_share_the_addresses_of_a_lookup
             url: url.clone(),
             headers: Vec::new(),
             body: Zeroizing::default(),
+            key_pair: None,
         };
         let client = HttpClient::new(book.clone());
         client.fetch(ask, HttpTimeouts { connect, total: LONG }).await.map(|response| response.status)

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tokio_rustls::TlsConnector;
 
 /// The authorities that are trusted to sign an upstream's certificate. Cheap to clone; clones share
@@ -14,6 +17,31 @@ use tokio_rustls::TlsConnector;
 pub struct TrustStore {
     pub(super) connector: TlsConnector,
     roots: Arc<RootCertStore>,
+}
+
+/// The certificate of a client, with its private key. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ClientKeyPair(Arc<dyn ResolvesClientCert>);
+
+/// The reason why a certificate cannot be presented.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidKeyPair {
+    /// The first text is not a certificate.
+    #[error(
+        "no certificate can be read: {0}; it must be a PEM file with the certificate, followed by its intermediates"
+    )]
+    Certificate(pem::Error),
+    /// The first text has no certificate.
+    #[error(
+        "there is no certificate; it must be a PEM file with the certificate, followed by its intermediates"
+    )]
+    NoCertificate,
+    /// The second text is not a private key.
+    #[error("no private key can be read: {0}; it must be a PEM file with the unencrypted key")]
+    Key(pem::Error),
+    /// The key is not that of the certificate, or its kind is unknown.
+    #[error("certificate and key cannot be used: {0}; they must belong together")]
+    Pair(rustls::Error),
 }
 
 /// The reason why a trust store cannot be built.
@@ -77,16 +105,47 @@ impl TrustStore {
         self.roots.roots == other.roots.roots
     }
 
+    /// Returns a trust store with the same authorities, for connections that present a certificate.
+    pub(super) fn presenting(&self, own: &ClientKeyPair) -> Result<Self, rustls::Error> {
+        Self::with_own(Arc::clone(&self.roots), Some(own))
+    }
+
     fn new(roots: RootCertStore) -> Result<Self, InvalidRoots> {
-        let roots = Arc::new(roots);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        Ok(Self::with_own(Arc::new(roots), None)?)
+    }
+
+    fn with_own(roots: Arc<RootCertStore>, own: Option<&ClientKeyPair>) -> Result<Self, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(Arc::clone(&roots))
-            .with_no_client_auth();
+            .with_root_certificates(Arc::clone(&roots));
+        let mut config = match own {
+            Some(ClientKeyPair(resolver)) => builder.with_client_cert_resolver(Arc::clone(resolver)),
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), roots })
     }
+}
+
+impl ClientKeyPair {
+    /// Parses the PEM texts of a certificate with its intermediates, and of its private key.
+    ///
+    /// # Errors
+    /// [`InvalidKeyPair`], whose message contains nothing of the key.
+    pub(crate) fn parse(certificate: &str, key: &str) -> Result<Self, InvalidKeyPair> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+        let chain = chain.map_err(InvalidKeyPair::Certificate)?;
+        if chain.is_empty() {
+            return Err(InvalidKeyPair::NoCertificate);
+        }
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(InvalidKeyPair::Key)?;
+        let pair = CertifiedKey::from_der(chain, key, &provider()).map_err(InvalidKeyPair::Pair)?;
+        Ok(Self(Arc::new(SingleCertAndKey::from(pair))))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// Reads the authorities of a PEM file.

@@ -149,6 +149,42 @@ fn the_permissions_of_a_caller_that_is_not_judged_are_recorded_too() {
 }
 
 #[test]
+fn a_key_that_is_handed_out_is_recorded_by_its_id() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, config) = (directory.path().join("audit"), directory.path().join("proxy.toml"));
+    let sections = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nserve = \"credentials\"\nidentify = [\"token\"]\n\
+         [admin]\naddress = \"127.0.0.1:0\"\n[hand_out]\nmaster = [\"env:ADMIN_TOKEN\"]\n\
+         [[caller]]\nname = \"team-a\"\ntoken = \"env:TOKEN\"\nallow = \"read\"\n[audit]\nsink = \"file:{}\"\n",
+        path.display()
+    );
+    fs::write(&config, Served::text(([127, 0, 0, 1], 1).into(), &sections)).expect("written");
+    let variables: Vec<(&str, &str)> =
+        KEY.into_iter().chain([("TOKEN", TOKEN), ("ADMIN_TOKEN", ADMIN_TOKEN)]).collect();
+    let proxy = Served::of_file(&config, &variables);
+    let host = proxy.address.to_string();
+    let authorization = format!("Authorization: Bearer {TOKEN}\r\n");
+    let answer = Client::connect(proxy.address).ask("GET", "/credentials", &host, &authorization, b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let key: Value = serde_json::from_str(&answer.text()).expect("JSON");
+    assert_eq!(Client::connect(proxy.address).ask("GET", "/credentials", &host, "", b"").status, 401);
+    let all = records(&path);
+    let decisions: Vec<&Value> = all.iter().filter(|record| record["event"] == "decision").collect();
+    let fields = ["decision", "operation", "caller", "proof", "key_id", "key_expires"];
+    let fields = fields.map(|name| decisions[0][name].clone());
+    let expected =
+        serde_json::json!(
+            ["allow", "HandOutKey", "team-a", "bearer", key["AccessKeyId"], key["Expiration"],]
+        );
+    assert_eq!(Value::from(fields.to_vec()), expected);
+    assert_eq!((&decisions[1]["decision"], &decisions[1]["key_id"]), (&Value::from("deny"), &Value::Null));
+    let text = fs::read_to_string(&path).expect("a file");
+    for secret in ["AccessKeySecret", "SecurityToken"] {
+        assert!(!text.contains(key[secret].as_str().expect("text")), "{secret}");
+    }
+}
+
+#[test]
 fn the_record_is_on_the_disk_when_the_upstream_receives_the_request() {
     let path: &'static Mutex<Option<PathBuf>> = Box::leak(Box::default());
     let upstream = Script::start(move |peer| {

@@ -309,3 +309,43 @@ fn limits_of_all_callers_apply_to_each_that_has_none_of_its_own() {
     assert_eq!(ask_as(proxy.address, TOKEN_B, "GET", "k", b"").status, 503);
     drop((held, other));
 }
+
+/// A listener for credentials, which hands keys out with this master.
+const KEYS: &str = "[[listen]]
+    address = \"127.0.0.1:0\"
+    serve = \"credentials\"
+    identify = [\"token\"]
+    [hand_out]
+    master = [\"AMasterOf40LettersAndDigits0123456789012\"]
+";
+
+/// Asks for a key of a caller.
+fn ask_for_key(keys: SocketAddr, token: &str) -> Answer {
+    let line = format!("Authorization: Bearer {token}\r\n");
+    Client::connect(keys).ask("GET", "/credentials", &keys.to_string(), &line, b"")
+}
+
+#[test]
+fn requests_for_keys_count_and_are_told_to_slow_down() {
+    let upstream = upstream();
+    let sections = |limits| format!("{KEYS}{}{}", callers(limits), queue("300ms"));
+    let proxy = start(&upstream, &sections("rate = 1"));
+    let keys = proxy.listeners[1];
+    assert_eq!(ask_for_key(keys, TOKEN_A).status, 200);
+    let rejected = ask_for_key(keys, TOKEN_A);
+    let text = rejected.text();
+    assert_eq!((rejected.status, rejected.refused()), (503, Some("caller-limit")), "{text}");
+    assert_eq!(rejected.header("retry-after"), Some("1"));
+    assert!(!text.contains("HO."), "{text}");
+    assert_eq!(ask_for_key(keys, TOKEN_B).status, 200, "it is another caller");
+    assert_eq!(metric(proxy.admin, "caller_limited_total"), 1);
+
+    // Requests for objects and for keys share the limits.
+    let proxy = start(&upstream, &sections("requests = 1"));
+    let keys = proxy.listeners[1];
+    let held = hold(&upstream, proxy.address);
+    let rejected = ask_for_key(keys, TOKEN_A);
+    assert_eq!((rejected.status, rejected.refused()), (503, Some("caller-limit")), "{}", rejected.text());
+    held.reset();
+    eventually("the request ends", || ask_for_key(keys, TOKEN_A).status == 200);
+}

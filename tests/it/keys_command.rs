@@ -249,6 +249,41 @@ fn a_file_that_does_not_exist_is_created_for_a_new_caller_only() {
 }
 
 #[test]
+fn a_file_of_a_team_gets_no_reference_that_would_break_it() {
+    let folder = Folder::new(SocketAddr::from(([127, 0, 0, 1], 9)));
+    let directory = folder.path("callers.d");
+    fs::create_dir(&directory).expect("a folder");
+    fs::write(&folder.config, format!("callers_dir = {directory:?}\n{}", folder.text())).expect("written");
+    let file = folder.path("callers.d/team-a.toml");
+    let keys = |arguments: &[&str]| run(&[&["keys"], arguments, &["--file", &file]].concat(), &MASTERS);
+    let rejected = |arguments: &[&str]| {
+        let before = fs::read_to_string(&file).ok();
+        let (code, out, messages) = keys(arguments);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{messages}");
+        for remedy in ["callers_dir", "--seal-with", "--secret-file", "omit --file"] {
+            assert!(messages.contains(remedy), "{remedy}: {messages}");
+        }
+        assert_eq!(fs::read_to_string(&file).ok(), before);
+    };
+    rejected(&["new", "team-a", "--allow", "read"]);
+    rejected(&["new", "team-a", "--allow", "read", "--token"]);
+    assert_eq!(keys(&["new", "team-a", "--allow", "read", "--seal-with", "env:MASTER"]).0, Some(0));
+    rejected(&["new", "team-b", "--allow", "read"]);
+    rejected(&["rotate", "team-a"]);
+    let outside = folder.path("secret");
+    let (code, _, messages) = keys(&["new", "team-b", "--allow", "read", "--secret-file", &outside]);
+    assert!(code == Some(0) && messages.contains("only to secret files in that directory"), "{messages}");
+    fs::remove_file(&file).expect("removed");
+    let inside = folder.path("callers.d/secret");
+    let made = keys(&["new", "team-b", "--allow", "read", "--secret-file", &inside]);
+    assert!(made.0 == Some(0) && made.2.is_empty(), "{}", made.2);
+    assert_eq!(keys(&["rotate", "team-b", "--seal-with", "env:MASTER"]).0, Some(0));
+    // The proxy can use what was written.
+    let (code, messages) = folder.check(&[KEY[0], KEY[1], MASTERS[0]]);
+    assert_eq!(code, Some(0), "{messages}");
+}
+
+#[test]
 fn bad_input_changes_no_file() {
     let folder = Folder::new(SocketAddr::from(([127, 0, 0, 1], 9)));
     folder.made(&["new", "team-a", "--allow", "read", "--id", "a-1"]);

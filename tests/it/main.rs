@@ -40,6 +40,7 @@ mod layers;
 mod library;
 mod limits;
 mod listeners;
+mod local_instances;
 mod log_file;
 mod logs;
 mod matrix;

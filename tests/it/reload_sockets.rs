@@ -339,3 +339,45 @@ fn a_socket_that_may_be_open_no_more_refuses_the_configuration() {
     let at = SocketAddr::from(([127, 0, 0, 1], served.address.port()));
     assert_eq!(ask(at, "PUT", "/photos/k", b"1").status, 200);
 }
+
+#[test]
+fn listeners_on_free_ports_of_one_address_do_not_exchange_their_rules() {
+    let oss = oss();
+    let listener = |lines: &str| format!("[[listen]]\naddress = \"127.0.0.1:0\"\n{lines}\n");
+    let admin = "[admin]\naddress = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    let write = |listeners: &str| {
+        let text = Served::text(oss.address, &format!("{listeners}{admin}"));
+        std::fs::write(&config, text).expect("written");
+    };
+    let (open, closed) = (listener(""), listener("read_only = true"));
+    write(&format!("{open}{closed}"));
+    let served = Served::of_file(config.path(), &KEY);
+    let both = served.listeners();
+    let put = |address: SocketAddr| ask(address, "PUT", "/photos/k", b"v").status;
+    let check = |expected: [Option<u16>; 2]| {
+        for (address, status) in both.iter().zip(expected) {
+            match status {
+                Some(status) => assert_eq!(put(*address), status, "{address}"),
+                None => eventually("the port is closed", || TcpStream::connect(address).is_err()),
+            }
+        }
+    };
+    check([Some(200), Some(403)]);
+    let rows = [
+        (format!("{open}{closed}"), [Some(200), Some(403)]),
+        (format!("{closed}{open}"), [Some(200), Some(403)]),
+        // One of the two has other settings.
+        (format!("{}{closed}", listener("domains = [\"oss.example.test\"]")), [Some(200), Some(403)]),
+        // Only one remains, and the other port is closed.
+        (closed.clone(), [None, Some(403)]),
+        // The remaining one has other settings.
+        (listener(""), [None, Some(200)]),
+    ];
+    for (listeners, expected) in rows {
+        write(&listeners);
+        let (status, told) = served.reload();
+        assert_eq!(status, 200, "{told}");
+        check(expected);
+    }
+}

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use crate::support::{ID, KEY, SECRET, Script, TOKEN, oss, program};
 
 /// Returns a configuration file for this upstream.
-fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
+pub(crate) fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(
         "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n{sections}"
@@ -21,7 +21,7 @@ fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
 }
 
 /// Returns `run` with this file, these flags, and a key. The command must be added.
-fn with(file: &tempfile::NamedTempFile, flags: &[&str]) -> Command {
+pub(crate) fn with(file: &tempfile::NamedTempFile, flags: &[&str]) -> Command {
     let mut command = program(&["run", "--config", file.path().to_str().expect("a path")]);
     // In a separate process group, it is not in the foreground of any terminal.
     command.args(flags).arg("--").envs(KEY).env("PATH", "/usr/bin:/bin").process_group(0);
@@ -29,7 +29,7 @@ fn with(file: &tempfile::NamedTempFile, flags: &[&str]) -> Command {
 }
 
 /// Runs `script` in a shell to its end. Returns exit code, standard output and standard error.
-fn shell(mut run: Command, script: &str) -> (Option<i32>, String, String) {
+pub(crate) fn shell(mut run: Command, script: &str) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = run.args(["sh", "-c", script]).output().expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (status.code(), text(stdout), text(stderr))
@@ -89,6 +89,47 @@ fn the_command_sees_where_the_proxy_is_and_no_key() {
     ] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
+}
+
+#[test]
+fn secrets_of_callers_in_other_files_do_not_reach_the_command() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let caller = |name: &str, reference: &str| {
+        format!("[[caller]]\nname = \"{name}\"\nkey = [{{ id = \"{name}-1\", secret = \"{reference}\" }}]\n")
+    };
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let single = write("callers.toml", &caller("a", "env:OF_CALLERS_FILE"));
+    std::fs::create_dir(directory.path().join("d")).expect("a directory");
+    write("d/b.toml", &caller("b", "env:OF_CALLERS_DIR"));
+    write("d/c.toml", "[[caller]]\nname = \ntoken = \"env:OF_BROKEN_FILE\"\n");
+    write("d/note.txt", &caller("d", "env:OF_ANOTHER_FILE"));
+    let folder = directory.path().join("d");
+    for setting in [format!("callers_dir = {folder:?}"), format!("callers_dir = {{ path = {folder:?} }}")] {
+        let file = file(oss.address, "");
+        let text = std::fs::read_to_string(file.path()).expect("text");
+        std::fs::write(file.path(), format!("callers_file = {single:?}\n{setting}\n{text}"))
+            .expect("written");
+        let mut run = with(&file, &[]);
+        for name in ["OF_CALLERS_FILE", "OF_CALLERS_DIR", "OF_BROKEN_FILE", "OF_ANOTHER_FILE", "OF_NO_FILE"] {
+            run.env(name, SECRET);
+        }
+        let (code, out, err) = shell(run, "env | grep ^OF_ | cut -d= -f1 | sort | tr '\\n' ' '");
+        assert_eq!((code, out.as_str()), (Some(0), "OF_ANOTHER_FILE OF_NO_FILE "), "{err}");
+        assert!(err.contains("c.toml") && err.contains("invalid TOML"), "{err}");
+    }
+    // Without its file, nobody knows the names.
+    std::fs::remove_file(&single).expect("removed");
+    let file = file(oss.address, "");
+    let text = std::fs::read_to_string(file.path()).expect("text");
+    std::fs::write(file.path(), format!("callers_file = {single:?}\n{text}")).expect("written");
+    let (code, _, err) = shell(with(&file, &[]), "true");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("cannot read") && err.contains("callers.toml"), "{err}");
 }
 
 #[test]

@@ -32,6 +32,28 @@ fn a_uri_gives_what_signs_and_gets_its_authorization() {
 }
 
 #[test]
+fn a_bearer_token_alone_is_sent_and_read_for_each_request() {
+    let (oss, service) = (oss(), service());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, "Bearer planted-token\n").expect("written");
+    let lines = format!(
+        "type = \"uri\"\nurl = \"http://{}/\"\nbearer_token_file = {:?}",
+        service.address,
+        file.path()
+    );
+    let proxy = proxy(oss.address).credentials(&lines).start();
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 503, "that is no token");
+    let told = ask(proxy.admin, "GET", "/credentials", b"").text();
+    assert!(told.contains("must hold one token") && !told.contains("planted-token"), "{told}");
+    assert!(service.heads().is_empty());
+    // Kubernetes writes no line break.
+    fs::write(&file, "planted-token").expect("written");
+    eventually("the token is sent", || ask(proxy.address, "PUT", "/photos/k", b"v").status == 200);
+    let head = service.heads().remove(0).to_ascii_lowercase();
+    assert!(head.contains("authorization: bearer planted-token\r\n"), "{head}");
+}
+
+#[test]
 fn the_chain_finds_a_uri_in_the_environment_after_a_key() {
     let (oss, service) = (oss(), service());
     let url = format!("http://{}/", service.address);

@@ -56,6 +56,10 @@ pub(super) enum EditError {
     UsedReference(String),
     #[error("it has only callers; name the main file, whose `revoked` applies to all files of callers")]
     CallersFile,
+    #[error(
+        "it has only callers, and a file of callers_dir cannot refer to a variable; set --seal-with or --secret-file, or omit --file to print the block"
+    )]
+    VariableReference,
     #[error("it has a form that this command cannot change; omit --file to print the block")]
     Form,
 }
@@ -126,6 +130,21 @@ impl<'a> CallerText<'a> {
         })
     }
 
+    /// Returns whether the text has nothing but callers, as a file of `callers_dir`. An empty one has
+    /// nothing else after the first caller is added.
+    pub(super) fn has_only_callers(&self) -> bool {
+        self.table.get_ref().keys().all(|key| key.get_ref() == "caller")
+    }
+
+    /// Checks that the file can hold this reference to a secret. A file with nothing but callers may
+    /// be one of `callers_dir`, where a reference to a variable breaks the file.
+    pub(super) fn check_reference(&self, reference: &str) -> Result<(), EditError> {
+        if self.has_only_callers() && reference.starts_with("env:") {
+            return Err(EditError::VariableReference);
+        }
+        Ok(())
+    }
+
     /// Returns the text with another key of a caller, after the one that it has.
     pub(super) fn with_key(&self, name: &str, key: &KeyText) -> Result<String, EditError> {
         let caller = self.caller(name).ok_or_else(|| EditError::UnknownCaller(name.to_owned()))?;
@@ -187,7 +206,7 @@ impl<'a> CallerText<'a> {
     pub(super) fn with_revoked(&self, entry: &str) -> Result<Option<String>, EditError> {
         let quoted = quoted(entry);
         let table = self.table.get_ref();
-        if !table.is_empty() && table.keys().all(|key| key.get_ref() == "caller") {
+        if !table.is_empty() && self.has_only_callers() {
             return Err(EditError::CallersFile);
         }
         let list = table.get("revoked");

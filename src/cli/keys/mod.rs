@@ -252,9 +252,13 @@ impl<'a> NewSecret<'a> {
             create_secret(path, self.secret.expose()).map_err(|error| secret_file(path, error))?;
         }
         let mut has_master = false;
+        let mut is_outside = false;
         if let Some(path) = self.file {
             let changed = change(path, open(path), |text| {
                 has_master = self.flags.seal_with.as_ref().is_some_and(|master| text.has_master(master));
+                text.check_reference(&self.value)?;
+                is_outside =
+                    text.has_only_callers() && secret_path.is_some_and(|secret| !is_beside(path, secret));
                 edit(text).map(Some)
             });
             if let (Err(_), Some(secret_path)) = (&changed, secret_path) {
@@ -263,6 +267,11 @@ impl<'a> NewSecret<'a> {
             changed?;
         }
         self.print(block, has_master);
+        if is_outside {
+            complain(
+                "note: a file of callers_dir can refer only to secret files in that directory; move the secret file there if this is one",
+            );
+        }
         Ok(())
     }
 
@@ -297,6 +306,15 @@ impl<'a> NewSecret<'a> {
 
 fn secret_file(path: &Path, error: std::io::Error) -> KeysError {
     KeysError::SecretFile(path.display().to_string(), error)
+}
+
+/// Returns whether a secret file is in the directory of a file with callers, or below it.
+fn is_beside(file: &Path, secret: &Path) -> bool {
+    let directory = |path: &Path| std::fs::canonicalize(std::path::absolute(path).ok()?.parent()?).ok();
+    match (directory(file), directory(secret)) {
+        (Some(of_file), Some(of_secret)) => of_secret.starts_with(of_file),
+        (None, _) | (_, None) => false,
+    }
 }
 
 /// Changes a file with callers; an edit without a text leaves it unchanged.

@@ -76,6 +76,30 @@ fn a_reference_to_nothing_is_refused() {
 }
 
 #[test]
+fn the_identity_of_a_request_for_credentials_is_complete_and_has_tls_where_it_needs_it() {
+    let uri = |scheme: &str, lines: &str| {
+        format!(
+            "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.x]\ntype = \"uri\"\nurl = \"{scheme}://127.0.0.1:1/\"\n{lines}"
+        )
+    };
+    let pair = "client_cert_file = \"c\"\nclient_key_file = \"k\"";
+    let both = "authorization_file = \"a\"\nbearer_token_file = \"b\"";
+    loaded(&uri("http", "bearer_token_file = \"b\""));
+    loaded(&uri("https", pair));
+    for (scheme, lines, key, words) in [
+        ("http", both, "bearer_token_file", "not both"),
+        ("http", pair, "client_cert_file", "requires TLS"),
+        ("https", "client_cert_file = \"c\"", "client_key_file", "set client_key_file"),
+        ("https", "client_key_file = \"k\"", "client_cert_file", "set client_cert_file"),
+    ] {
+        let shown = mistakes(load(&uri(scheme, lines)));
+        assert_eq!(shown.len(), 1, "{shown:?}");
+        assert!(shown[0].contains(&format!("credentials.x.{key}: ")), "{shown:?}");
+        assert!(shown[0].contains(words), "{shown:?}");
+    }
+}
+
+#[test]
 fn an_inline_secret_works_with_a_warning_that_does_not_show_it() {
     let config =
         loaded(&format!("{}\nsecurity_token = \"hunter3\"", fixed("hunter2").replace("LTAI5t", "STS.5t")));

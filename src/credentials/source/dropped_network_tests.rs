@@ -21,8 +21,9 @@ use crate::credentials::service_client::ServiceClient;
 use crate::credentials::sts::AssumedRole;
 use crate::credentials::test_env::TestEnv;
 use crate::credentials::{
-    AssumeRoleConfig, AssumeRoleParams, ChainConfig, CredentialServices, EcsConfig, NamedSpec, OidcConfig,
-    ProviderSpec, StsEndpointConfig, StsSignature, UriConfig, build_sources,
+    AssumeRoleConfig, AssumeRoleParams, AuthorizationFile, ChainConfig, CredentialServices, EcsConfig,
+    NamedSpec, OidcConfig, ProviderSpec, RequestIdentityConfig, StsEndpointConfig, StsSignature, UriConfig,
+    build_sources,
 };
 use crate::transport::{HttpRequest, HttpTimeouts, Url};
 
@@ -126,7 +127,10 @@ impl NetworkKind {
         let uri = || {
             ProviderSpec::new(UriConfig {
                 url: Some(url("/keys")),
-                authorization_file: file("authorization", "bearer planted\n"),
+                identity: RequestIdentityConfig {
+                    authorization: file("authorization", "bearer planted\n").map(AuthorizationFile::Value),
+                    key_pair: None,
+                },
             })
         };
         let spec = match self {
@@ -261,7 +265,13 @@ impl LossyService {
 
     fn ask(&self, path: &str) -> HttpRequest {
         let url = Url::parse(&format!("http://{}{path}", self.address)).expect("a URL");
-        HttpRequest { method: Method::GET, url, headers: Vec::new(), body: Zeroizing::default() }
+        HttpRequest {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            body: Zeroizing::default(),
+            key_pair: None,
+        }
     }
 
     /// Makes a single call and returns its status.

@@ -205,7 +205,13 @@ impl StsClient {
                     .to_owned(),
             )
         })?;
-        Ok(HttpRequest { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() })
+        Ok(HttpRequest {
+            method: Method::POST,
+            url: url.at(&target),
+            headers,
+            body: call.form.clone(),
+            key_pair: None,
+        })
     }
 }
 
