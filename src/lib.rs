@@ -111,15 +111,17 @@ pub mod internals {
         use std::collections::HashMap;
         use std::sync::Arc;
 
-        use http::{HeaderMap, Method};
+        use http::header::AUTHORIZATION;
+        use http::{HeaderMap, HeaderValue, Method};
 
         use crate::address::LocatedObject;
         pub use crate::caller::{Caller, CallerIdentity, IdentityProof, remove_client_signature};
         use crate::caller::{
             CallerDirectory, CallerKey, CallerSettings, ClientRequest, ConnectionPeer, DerivedKeys,
-            IdentityContext, IdentityKinds, JwtKeySet, VerifiedTokens, identify,
+            IdentityContext, IdentityKinds, JwtKeyOrigin, JwtKeySet, JwtSettings, SubjectPattern,
+            UnverifiedToken, VerifiedTokens, identify,
         };
-        use crate::oss::SigningProduct;
+        use crate::oss::{Key, Operation, Query, SigningProduct};
         use crate::policy::CallerRights;
         use crate::secret::Secret;
         use crate::sign::SigningIdentity;
@@ -163,15 +165,85 @@ pub mod internals {
             let identity = identify(request, context).ok()?;
             identity.caller().map(|caller| caller.name.to_string())
         }
+
+        /// The claims of a JSON Web Token that identify a caller.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct TokenClaims {
+            /// The issuer.
+            pub issuer: Option<String>,
+            /// The subject.
+            pub subject: Option<String>,
+            /// The audiences.
+            pub audiences: Vec<String>,
+        }
+
+        /// Returns the claims of a token without verifying them. `None` if it is malformed.
+        #[must_use]
+        pub fn token_claims(token: &[u8]) -> Option<TokenClaims> {
+            let claims = UnverifiedToken::parse(token).ok()?.claims;
+            let audiences = claims.audience.map(|audience| audience.texts().to_vec()).unwrap_or_default();
+            Some(TokenClaims { issuer: claims.issuer, subject: claims.subject, audiences })
+        }
+
+        /// Returns whether a bearer token identifies a caller with these claims. `key_set` has the keys
+        /// of the issuer.
+        #[must_use]
+        pub fn is_token_of(token: &[u8], claims: &TokenClaims, key_set: &[u8], now: Timestamp) -> bool {
+            let jwt = || {
+                Some(JwtSettings {
+                    issuer: claims.issuer.clone()?,
+                    audience: claims.audiences.first()?.clone(),
+                    subject: SubjectPattern::parse(claims.subject.as_deref()?).ok()?,
+                    keys: JwtKeyOrigin::Fixed(Arc::new(JwtKeySet::parse(key_set).ok()?)),
+                })
+            };
+            let caller =
+                CallerSettings { name: "team-a".to_owned(), jwt: jwt(), ..CallerSettings::default() };
+            let bearer = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
+            let (Ok(bearer), Some(_), Ok(key)) = (bearer, &caller.jwt, Key::from_path("k")) else {
+                return false;
+            };
+            let request = ClientRequest {
+                method: &Method::GET,
+                operation: Operation::GetObject,
+                bucket: None,
+                key: &key,
+                query: &mut Query::default(),
+                headers: &mut HeaderMap::from_iter([(AUTHORIZATION, bearer)]),
+            };
+            let context = IdentityContext {
+                directory: &CallerDirectory::new(Some(&[caller])),
+                kinds: IdentityKinds { jwt: true, ..IdentityKinds::default() },
+                peer: &ConnectionPeer::default(),
+                product: SigningProduct::Oss,
+                keys: &DerivedKeys::default(),
+                verified_tokens: &VerifiedTokens::default(),
+                jwt_keys: &HashMap::<Box<str>, Arc<JwtKeySet>>::new(),
+                signature_clock: &now,
+                clock_now: now,
+            };
+            identify(request, context).is_ok_and(|identity| identity.caller().is_some())
+        }
     }
     pub mod config {
         use crate::config::ProxyConfig;
         pub use crate::config::effective::{EffectiveSetting, changes};
         pub use crate::config::variables::READ_VARIABLES;
+        use crate::policy::CallerRights;
 
         /// Returns all effective settings with their origins.
         pub fn effective_settings(config: &ProxyConfig) -> &[EffectiveSetting] {
             &config.effective_settings
+        }
+
+        /// Returns the name and the rights of each caller.
+        pub fn caller_rights(config: &ProxyConfig) -> impl Iterator<Item = (&str, &CallerRights)> {
+            config.callers.iter().flatten().map(|caller| (&*caller.name, &caller.rights))
+        }
+
+        /// Returns the errors of each file of callers that is not used.
+        pub fn broken_caller_files(config: &ProxyConfig) -> Vec<String> {
+            config.caller_sources.broken().into_iter().map(|broken| broken.fault).collect()
         }
     }
     pub mod credentials {
@@ -189,7 +261,7 @@ pub mod internals {
         pub use crate::oss::query::Query;
     }
     pub mod policy {
-        use http::{HeaderMap, Method};
+        use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
         use crate::address::LocatedObject;
         pub use crate::policy::{AccessPolicy, CallerRights, ClientProof, ListenerRequest, NamedHost};
@@ -212,13 +284,48 @@ pub mod internals {
             headers: &HeaderMap,
             body: &[u8],
         ) -> Option<bool> {
+            let shape = shape(method, object, headers, body)?;
+            Some(rights.judge(&shape.permissions, &shape.facts).is_ok())
+        }
+
+        /// A request as a policy judges it.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct JudgedRequest {
+            /// The required actions, each with its resource.
+            pub permissions: Vec<(&'static str, String)>,
+            /// The headers that are rewritten; `None` removes the header.
+            pub headers: Vec<(HeaderName, Option<HeaderValue>)>,
+            /// The body, if it is rewritten.
+            pub body: Option<Vec<u8>>,
+        }
+
+        /// Returns what a request requires, and how it is rewritten. `None` if it is not understood.
+        #[must_use]
+        pub fn judged_request(
+            method: &Method,
+            object: &LocatedObject,
+            headers: &HeaderMap,
+            body: &[u8],
+        ) -> Option<JudgedRequest> {
+            let shape = shape(method, object, headers, body)?;
+            let permissions = shape.permissions.iter();
+            let permissions = permissions.map(|one| (one.action, one.resource.to_string())).collect();
+            Some(JudgedRequest { permissions, headers: shape.rewrites.headers, body: shape.rewrites.body })
+        }
+
+        fn shape<'a>(
+            method: &'a Method,
+            object: &'a LocatedObject,
+            headers: &'a HeaderMap,
+            body: &'a [u8],
+        ) -> Option<RequestShape<'a>> {
             let origin = RequestOrigin {
                 caller: "team-a",
                 address: None,
                 secure: false,
                 now: Timestamp::from_unix_s(1_800_000_000),
             };
-            let shape = RequestShape::read(ShapeInput {
+            let input = ShapeInput {
                 operation: object.operation,
                 method,
                 bucket: object.bucket.as_ref(),
@@ -229,18 +336,40 @@ pub mod internals {
                 origin,
                 region: "",
                 callbacks: false,
-            });
-            shape.ok().map(|shape| rights.judge(&shape.permissions, &shape.facts).is_ok())
+            };
+            RequestShape::read(input).ok()
         }
     }
     pub mod proxy {
         pub use crate::proxy::{ProxyState, WorkerCore, prepare_headers, without_token};
     }
     pub mod server {
+        use std::net::SocketAddr;
+
+        use crate::server::ProxyHeader;
         pub use crate::server::{
             ActivatedSockets, BoundListener, ListenSettings, ListenerPlan, MakeCore, Server, ServerPlan,
             ServerSettings, SharedListener,
         };
+
+        /// A PROXY protocol header.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct ParsedHeader {
+            /// The length in bytes.
+            pub length: usize,
+            /// The address of the client, if the header names one.
+            pub client: Option<SocketAddr>,
+        }
+
+        /// Parses a PROXY protocol header at the beginning of `bytes`. Returns `None` if more bytes are
+        /// needed.
+        ///
+        /// # Errors
+        /// The reason why no further bytes could complete a header.
+        pub fn parse_proxy_header(bytes: &[u8]) -> Result<Option<ParsedHeader>, String> {
+            let header = ProxyHeader::parse(bytes).map_err(|invalid| invalid.to_string())?;
+            Ok(header.map(|ProxyHeader { length, client }| ParsedHeader { length, client }))
+        }
     }
     pub mod sign {
         use std::time::Duration;

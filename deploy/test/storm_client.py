@@ -1,10 +1,14 @@
 """The clients of the storm: they use persistent and fresh connections, and some stop reading."""
 
 import asyncio
+import base64
+import hmac
 import re
 import socket
+from email.utils import formatdate
 
 from storm_servers import object_at
+from storm_sources import CALLER_ID, CALLER_SECRET
 
 PATIENCE_S = 10
 IDLE_MAX = 32
@@ -16,11 +20,12 @@ class Client:
     def __init__(self):
         self.idle, self.resent = {}, 0
 
-    async def ask(self, port, method, bucket, path, is_fresh):
+    async def ask(self, port, method, bucket, path, is_fresh, is_signed=False):
         """Sends one request; returns "200" if the whole response is correct, and otherwise the error."""
         body = object_at(bucket, path) if method == "PUT" else b""
         length = f"Content-Length: {len(body)}\r\n" if body else ""
-        request = f"{method} /{bucket}{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{length}\r\n".encode() + body
+        request = f"{method} /{bucket}{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{length}"
+        request = (request + (signature(method, bucket, path) if is_signed else "") + "\r\n").encode() + body
         outcome, answer = await self.settled(port, request, is_fresh)
         if outcome == "200" and method == "GET" and answer != object_at(bucket, path):
             return "another object"
@@ -76,6 +81,14 @@ class Client:
         finally:
             if not is_kept:
                 writer.transport.abort()
+
+
+def signature(method, bucket, path):
+    """Returns the lines that sign a request with V1 for the caller."""
+    date = formatdate(usegmt=True)
+    signed = f"{method}\n\n\n{date}\n/{bucket}{path}"
+    mac = base64.b64encode(hmac.digest(CALLER_SECRET.encode(), signed.encode(), "sha1")).decode()
+    return f"Date: {date}\r\nAuthorization: OSS {CALLER_ID}:{mac}\r\n"
 
 
 async def livez(port):

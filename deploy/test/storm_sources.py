@@ -9,6 +9,8 @@ import storm_mount
 from storm_servers import Metadata, Sts, Upstream, Uri
 
 UPSTREAM_PORT, TOKEN = 9000, "token-of-the-admin"
+# A caller that signs its requests. Requests without a signature are of another one.
+CALLER_ID, CALLER_SECRET = "team-a-1", "the-secret-of-the-caller-of-the-storm"
 UPSTREAMS = {f"up{number}": [f"127.0.1{number}.{last}" for last in (1, 2, 3)] for number in (1, 2, 3, 4)}
 # The only name from which credentials may be fetched without TLS; it has three addresses too.
 LOCALHOST = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
@@ -49,7 +51,8 @@ class Surroundings:
     def __init__(self, directory, keys):
         self.directory, self.mount, self.sources, self.servers = directory, directory / "mount", {}, {}
         self.mount.mkdir()
-        for name, data in (("oidc-token", b"oidc-token"), ("authorization", b"Bearer of-the-file"), ("secret", b"secret-of-the-base")):
+        for name, data in (("oidc-token", b"oidc-token"), ("authorization", b"Bearer of-the-file"), ("secret", b"secret-of-the-base"),
+                           ("caller-secret", CALLER_SECRET.encode())):
             put(directory / name, data)
         mounted = RenewedFile(keys, "file-1")
         self.contents = {"admin-token": storm_mount.fixed(TOKEN), "oidc-token": storm_mount.fixed("oidc-token"),
@@ -142,6 +145,15 @@ class Surroundings:
 dumpable = true
 [[listen]]
 address = "127.0.0.1:{port}"
+identify = ["key"]
+[[caller]]
+name = "open"
+open = true
+allow = "everything"
+[[caller]]
+name = "team-a"
+allow = "everything"
+key = [{{ id = "{CALLER_ID}", secret = "file:{self.directory}/caller-secret" }}]
 [admin]
 address = "127.0.0.1:{admin}"
 token = "file:{self.mount}/admin-token"

@@ -27,7 +27,7 @@ pub(super) struct JwtKey {
 
 /// The algorithm of a signature (RFC 7518, 3.1 and RFC 8037, 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum JwtAlgorithm {
+pub(crate) enum JwtAlgorithm {
     /// RSA with PKCS #1 v1.5 and SHA-256.
     Rs256,
     /// ECDSA on P-256 with SHA-256.

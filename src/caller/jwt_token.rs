@@ -14,31 +14,31 @@ use crate::time::Timestamp;
 
 /// A token whose signature and claims are not verified yet.
 #[derive(Debug)]
-pub(super) struct UnverifiedToken<'a> {
-    pub(super) header: JwtHeader,
-    pub(super) claims: JwtClaims,
+pub(crate) struct UnverifiedToken<'a> {
+    pub(crate) header: JwtHeader,
+    pub(crate) claims: JwtClaims,
     /// The signed part of the token.
-    pub(super) signed: &'a [u8],
-    pub(super) signature: Vec<u8>,
+    pub(crate) signed: &'a [u8],
+    pub(crate) signature: Vec<u8>,
 }
 
 /// The header of a token, as far as the verification depends on it. Keys and URLs of keys in a
 /// header are ignored: only configured keys verify a token.
 #[derive(Debug)]
-pub(super) struct JwtHeader {
-    pub(super) algorithm: JwtAlgorithm,
-    pub(super) key_id: Option<String>,
+pub(crate) struct JwtHeader {
+    pub(crate) algorithm: JwtAlgorithm,
+    pub(crate) key_id: Option<String>,
 }
 
 /// The claims of a token (RFC 7519, 4.1), as far as the verification depends on them.
 #[derive(Debug, Deserialize)]
-pub(super) struct JwtClaims {
+pub(crate) struct JwtClaims {
     #[serde(rename = "iss")]
-    pub(super) issuer: Option<String>,
+    pub(crate) issuer: Option<String>,
     #[serde(rename = "sub")]
-    pub(super) subject: Option<String>,
+    pub(crate) subject: Option<String>,
     #[serde(rename = "aud")]
-    pub(super) audience: Option<JwtAudience>,
+    pub(crate) audience: Option<JwtAudience>,
     #[serde(rename = "exp")]
     expires: Option<NumericDate>,
     #[serde(rename = "nbf")]
@@ -48,7 +48,7 @@ pub(super) struct JwtClaims {
 /// The audience of a token: one text, or a list of them.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum JwtAudience {
+pub(crate) enum JwtAudience {
     One(String),
     Many(Vec<String>),
 }
@@ -62,7 +62,7 @@ impl<'a> UnverifiedToken<'a> {
     ///
     /// # Errors
     /// [`JwtError::Malformed`] and [`JwtError::Algorithm`].
-    pub(super) fn parse(token: &'a [u8]) -> Result<Self, JwtError> {
+    pub(crate) fn parse(token: &'a [u8]) -> Result<Self, JwtError> {
         if token.len() > TOKEN_MAX {
             return Err(JwtError::Malformed("it is longer than 16 KiB"));
         }
@@ -121,7 +121,7 @@ impl JwtClaims {
 
 impl JwtAudience {
     /// Returns the audiences.
-    pub(super) fn texts(&self) -> &[String] {
+    pub(crate) fn texts(&self) -> &[String] {
         match self {
             Self::One(text) => std::slice::from_ref(text),
             Self::Many(texts) => texts,

@@ -61,6 +61,8 @@ pub use identity_proof::IdentityProof;
 pub(crate) use jwt_error::JwtError;
 pub(crate) use jwt_key_set::{InvalidKeySet, JwtKeySet, JwtKeySource};
 pub(crate) use jwt_settings::{JwtKeyOrigin, JwtSettings};
+#[cfg(feature = "internals")]
+pub(crate) use jwt_token::UnverifiedToken;
 pub(crate) use limits::CallerLimits;
 pub(crate) use listener_content::ListenerContent;
 pub(crate) use nominated_headers::check_nominated;

@@ -52,6 +52,8 @@ pub use listen::SharedListener;
 pub use listening_socket::BindError;
 pub use plan::MakeCore;
 pub use plan::ServerPlan;
+#[cfg(feature = "internals")]
+pub(crate) use proxy_header::ProxyHeader;
 pub use settings::ServerSettings;
 pub use socket_activation::ActivatedSockets;
 pub use tls::InvalidTls;

@@ -9,17 +9,17 @@ use std::str::FromStr;
 
 /// A complete header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ProxyHeader {
+pub(crate) struct ProxyHeader {
     /// The length in bytes.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// The address of the client; `None` if the connection is one of the load balancer itself, or
     /// if it does not know the client.
-    pub(super) client: Option<SocketAddr>,
+    pub(crate) client: Option<SocketAddr>,
 }
 
 /// A reason why bytes cannot be the beginning of a connection with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidProxyHeader {
+pub(crate) enum InvalidProxyHeader {
     #[error("the connection does not begin with a PROXY protocol header")]
     Absent,
     #[error("the PROXY protocol header is too long")]
@@ -33,7 +33,7 @@ impl ProxyHeader {
     ///
     /// # Errors
     /// [`InvalidProxyHeader`], as soon as no further bytes could complete a header.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, InvalidProxyHeader> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, InvalidProxyHeader> {
         let begins_with = |prefix: &[u8]| {
             let common = bytes.len().min(prefix.len());
             bytes[..common] == prefix[..common]

@@ -1,13 +1,16 @@
 //! Rights of callers: what a caller with limited rights reaches, and what reaches the upstream.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use oss_signing_proxy::internals::sign::SignatureVersion;
 use serde_json::Value;
 
+use crate::callers::{Asked, CALLER_SECRET};
 use crate::support::script::line_of;
-use crate::support::{Answer, Client, Proxy, Script, proxy};
+use crate::support::{Answer, Client, KEY, Proxy, Script, Served, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -243,4 +246,43 @@ fn a_caller_that_may_read_sends_no_request_that_is_not_understood() {
     ] {
         assert_eq!(send(&proxy, method, target, &[], b"").status, status, "{method} {target}");
     }
+}
+
+#[test]
+fn a_presigned_url_has_the_rights_of_its_caller_and_ends_with_them() {
+    let upstream = Script::answering(OK);
+    let caller = |prefix: &str| {
+        format!(
+            "[[listen]]\nidentify = [\"key\"]\n[[caller]]\nname = \"team-a\"\n\
+             allow = [{{ group = [\"read\"], bucket = \"photos\", prefix = \"{prefix}\" }}]\n\
+             key = [{{ id = \"team-a-1\", secret = \"{CALLER_SECRET}\" }}]\n"
+        )
+    };
+    let served = Served::start_with(upstream.address, &caller("a/"), &[], &KEY);
+    let ask = |method: &str, target: &str| {
+        let mut client = Client::connect(served.address);
+        let answer = client.ask(method, target, &served.address.to_string(), "", b"");
+        (answer.status, answer.refused().map(str::to_owned))
+    };
+    let url = |method, key, version| {
+        let query = Asked { version, ..Asked::new(method, key) }.signed_query(Duration::from_secs(600));
+        format!("/photos/{key}{query}")
+    };
+    let denied = (403, Some("denied".to_owned()));
+    let versions = [SignatureVersion::V4, SignatureVersion::V1];
+    for version in versions {
+        assert_eq!(ask("GET", &url("GET", "b/k", version)), denied, "{version:?}");
+        assert_eq!(ask("PUT", &url("PUT", "a/k", version)), denied, "{version:?}");
+    }
+    let urls = versions.map(|version| url("GET", "a/k", version));
+    let outcomes = || urls.clone().map(|url| ask("GET", &url));
+    assert_eq!(outcomes(), [(200, None), (200, None)]);
+    served.rewrite(upstream.address, &caller("c/"));
+    assert_eq!(served.reload().0, 200);
+    assert_eq!(outcomes(), [denied.clone(), denied]);
+    served.rewrite(upstream.address, &caller("a/").replace("team-a-1", "team-a-2"));
+    assert_eq!(served.reload().0, 200);
+    let unknown = (403, Some("no-identity".to_owned()));
+    assert_eq!(outcomes(), [unknown.clone(), unknown]);
+    assert_eq!(upstream.heads().len(), 2);
 }
