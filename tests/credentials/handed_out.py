@@ -1,7 +1,9 @@
 """Keys that the proxy hands out, for the unmodified libraries and SDKs of the vendor, and for botocore.
 
-Two replicas of a central proxy hand out keys with a lifetime of one minute, to tokens. A local instance fetches them with a token
-and passes them on. Between the two attempts of each library the keys expire, and both replicas are restarted."""
+Two replicas of a central proxy hand out keys with a lifetime of one minute, to a caller with a token, to one with a JSON Web Token,
+and to one with a client certificate. For libraries that send a bare GET, a local instance fetches them with the token or the JSON Web
+Token, and passes them on; a relay, as of a service mesh, has the certificate. Each caller may use the objects below its name only. Between the
+two attempts of each library the keys expire, and both replicas are restarted."""
 
 import json
 import os
@@ -12,6 +14,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+from identities import AUDIENCE, CERTIFICATE_NAME, ISSUER, Identities
+from mesh_relay import start_relay
+
 SUITE = Path(__file__).resolve().parent
 DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 CENTRAL = """
@@ -21,14 +26,31 @@ identify = ["key"]
 [[listen]]
 address = "127.0.0.1:{keys}"
 serve = "credentials"
-identify = ["token"]
+identify = ["token", "jwt"]
+[[listen]]
+address = "127.0.0.1:{certificates}"
+serve = "credentials"
+identify = ["certificate"]
+tls = {{ cert_file = "{folder}/cert.pem", key_file = "{folder}/key.pem", client_ca_file = "{identities.authority}" }}
 [hand_out]
 master = ["env:MASTER"]
 lifetime = "1m"
 [[caller]]
 name = "team-a"
-allow = "everything"
+allow = [{{ group = ["read", "write"], bucket = "my-bucket", prefix = "team-a/" }}]
 token = "env:TOKEN"
+[[caller]]
+name = "team-b"
+allow = [{{ group = ["read", "write"], bucket = "my-bucket", prefix = "team-b/" }}]
+[caller.jwt]
+issuer = "{ISSUER}"
+audience = "{AUDIENCE}"
+subject = "system:serviceaccount:team-b:*"
+jwks_file = "{identities.jwks}"
+[[caller]]
+name = "team-c"
+allow = [{{ group = ["read", "write"], bucket = "my-bucket", prefix = "team-c/" }}]
+certificate = {{ dns = "{CERTIFICATE_NAME}" }}
 [admin]
 address = "127.0.0.1:{admin}"
 [upstream]
@@ -62,6 +84,15 @@ authorization_file = "{authorization}"
 LIFETIME_S = 60
 # The libraries that send the user name and the password of a credentials URI.
 SEND_USERINFO = {"credentials-go"}
+# The sources of each library for a credentials URI: the variable with the address, and the caller that the keys are for.
+URIS = {
+    "uri": ("LOCAL", "team-a"),
+    "uri with userinfo": ("USERINFO", "team-a"),
+    "uri by JWT": ("LOCAL_JWT", "team-b"),
+    "uri with a JWT as password": ("USERINFO_JWT", "team-b"),
+    "uri by certificate": ("RELAY_CERTIFICATE", "team-c"),
+}
+PASSWORDS = {"uri with userinfo", "uri with a JWT as password"}
 
 
 def install(cache):
@@ -105,11 +136,14 @@ class Servers:
     def __init__(self, binary, folder, oss_port, free_port):
         self.binary, self.folder, self.oss_port, self.free_port = binary, folder, oss_port, free_port
         self.token, self.master, self.processes = secrets.token_hex(20), secrets.token_hex(32), []
+        self.identities = Identities(folder)
+        self.jwt = self.identities.token()
         self.centrals = [self.ports() for _ in range(2)]
-        self.local = self.ports()
+        self.locals = {"token": self.ports(), "jwt": self.ports()}
+        self.relay = start_relay(self.centrals[0]["certificates"], self.identities.client_context(folder / "cert.pem"))
 
     def ports(self):
-        return {name: self.free_port() for name in ("data", "keys", "admin")}
+        return {name: self.free_port() for name in ("data", "keys", "certificates", "admin")}
 
     def serve(self, name, text, admin):
         path = self.folder / f"{name}.toml"
@@ -127,15 +161,18 @@ class Servers:
 
     def start_centrals(self):
         for index, ports in enumerate(self.centrals):
-            self.serve(f"central-{index}", CENTRAL.format(oss=self.oss_port, **ports), ports["admin"])
+            text = CENTRAL.format(oss=self.oss_port, folder=self.folder, identities=self.identities, ISSUER=ISSUER, AUDIENCE=AUDIENCE,
+                                  CERTIFICATE_NAME=CERTIFICATE_NAME, **ports)
+            self.serve(f"central-{index}", text, ports["admin"])
 
-    def start_local(self):
-        authorization = self.folder / "authorization"
-        authorization.write_text(f"Bearer {self.token}", encoding="utf-8")
-        authorization.chmod(0o600)
-        text = LOCAL.format(authorization=authorization, central=self.centrals[0]["data"],
-                            central_keys=self.centrals[0]["keys"], **self.local)
-        self.serve("local", text, self.local["admin"])
+    def start_locals(self):
+        for name, token in (("token", self.token), ("jwt", self.jwt)):
+            authorization = self.folder / f"authorization-{name}"
+            authorization.write_text(f"Bearer {token}", encoding="utf-8")
+            authorization.chmod(0o600)
+            text = LOCAL.format(authorization=authorization, central=self.centrals[0]["data"],
+                                central_keys=self.centrals[0]["keys"], **self.locals[name])
+            self.serve(f"local-{name}", text, self.locals[name]["admin"])
 
     def restart_centrals(self):
         for process in self.processes[:2]:
@@ -152,15 +189,20 @@ class Servers:
 
 def environment(servers, has_metadata):
     keys = servers.centrals[0]["keys"]
-    token_file = servers.folder / "aws-token"
-    token_file.write_text(servers.token, encoding="utf-8")
+    for name, token in (("token", servers.token), ("jwt", servers.jwt)):
+        (servers.folder / f"aws-{name}").write_text(token, encoding="utf-8")
+    sources = [{"name": name, "variable": variable, "caller": caller} for name, (variable, caller) in URIS.items()]
     return {
         "PATH": os.environ["PATH"], "HOME": str(servers.folder), "NO_PROXY": "*",
         "REPLICAS": ",".join(f"http://127.0.0.1:{ports['data']}" for ports in servers.centrals),
-        "LOCAL": f"http://127.0.0.1:{servers.local['keys']}",
+        "SOURCES": json.dumps(sources),
+        "LOCAL": f"http://127.0.0.1:{servers.locals['token']['keys']}/credentials",
+        "LOCAL_JWT": f"http://127.0.0.1:{servers.locals['jwt']['keys']}/credentials",
+        "RELAY_CERTIFICATE": f"http://127.0.0.1:{servers.relay}/credentials",
         "USERINFO": f"http://any:{servers.token}@127.0.0.1:{keys}/credentials",
+        "USERINFO_JWT": f"http://any:{servers.jwt}@127.0.0.1:{keys}/credentials",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{keys}/aws",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token_file),
+        "AWS_TOKEN_FILES": str(servers.folder / "aws-{}"),
         **({"METADATA": "1"} if has_metadata else {}),
     }
 
@@ -179,7 +221,7 @@ def attempt(process):
 def judge(result, keys):
     """Returns whether a result is right. `keys` holds the id of the first attempt of each source."""
     source = result["library"], result["source"]
-    if result["source"] == "uri with userinfo" and result["library"] not in SEND_USERINFO:
+    if result["source"] in PASSWORDS and result["library"] not in SEND_USERINFO:
         return "401" in result.get("error", "")
     key = result.get("id", "")
     is_new = keys.setdefault(source, key) != key or result["attempt"] == "first"

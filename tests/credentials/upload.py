@@ -26,10 +26,11 @@ def vendor(config):
     return get
 
 
-def container():
+def container(name):
     session = botocore.session.get_session()
 
     def get():
+        os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = os.environ["AWS_TOKEN_FILES"].format(name)  # read for each fetch
         given = session.get_credentials().get_frozen_credentials()
         return given.access_key, given.secret_key, given.token
 
@@ -60,34 +61,42 @@ def v1(get, endpoint, version, key):
     assert bucket.get_object(key).read() == b"bytes"
 
 
-def upload(get):
+def upload(get, caller):
     for endpoint in REPLICAS:
         for sdk in (v2, v1):
             for version in ("v4", "v1"):
-                sdk(get, endpoint, version, f"python/{sdk.__name__} {version}")
-    return {"id": get()[0]}
+                sdk(get, endpoint, version, f"{caller}/python/{sdk.__name__} {version}")
+    try:
+        v2(get, REPLICAS[0], "v4", f"not-{caller}/python")
+    except oss.exceptions.OperationError as error:
+        assert error.unwrap().code == "AccessDenied", error
+        return {"id": get()[0]}
+    raise AssertionError("wrote the key of another caller")
 
 
-SOURCES = {
-    "uri": lambda: vendor(Config(type="credentials_uri", credentials_uri=os.environ["LOCAL"] + "/credentials")),
-    "uri with userinfo": lambda: vendor(Config(type="credentials_uri", credentials_uri=os.environ["USERINFO"])),
-    "container": container,
-}
+def uri(variable):
+    return lambda: vendor(Config(type="credentials_uri", credentials_uri=os.environ[variable]))
+
+
+# The makers of the clients, with the callers that the keys are for.
+SOURCES = {source["name"]: (uri(source["variable"]), source["caller"]) for source in json.loads(os.environ["SOURCES"])}
+SOURCES["container"] = lambda: container("token"), "team-a"
+SOURCES["container by JWT"] = lambda: container("jwt"), "team-b"
 if "METADATA" in os.environ:
-    SOURCES["ecs_ram_role"] = lambda: vendor(Config(type="ecs_ram_role", disable_imds_v1=True))
+    SOURCES["ecs_ram_role"] = lambda: vendor(Config(type="ecs_ram_role", disable_imds_v1=True)), "team-a"
 
 
 def main():
     known = {}
     for attempt in ("first", "second"):
-        for name, make in SOURCES.items():
+        for name, (make, caller) in SOURCES.items():
             try:
                 get = known.setdefault(name, None) or make()
                 known[name] = get
-                result = upload(get)
+                result = upload(get, caller)
             except Exception as error:  # any exception is a result
                 result = {"error": f"{type(error).__name__}: {error}"}
-            library = "botocore" if name == "container" else "alibabacloud_credentials"
+            library = "botocore" if name.startswith("container") else "alibabacloud_credentials"
             print(json.dumps({"library": library, "source": name, "attempt": attempt, **result}), flush=True)
         print("{}", flush=True)
         sys.stdin.readline()

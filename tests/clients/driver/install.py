@@ -20,8 +20,8 @@ class CannotInstall(Exception):
 def install(cache):
     """Installs everything; returns the programs by client and the seconds by step."""
     cache.mkdir(parents=True, exist_ok=True)
-    steps = {"curl and wget": tools, "Python clients": python, "Node.js clients": node, "Go SDK": go, "ossutil": ossutil,
-             "Thanos": thanos, "Java SDKs": java}
+    steps = {"curl and wget": tools, "Python clients": python, "Node.js clients": node, "Go SDK v2": go, "Go SDK v1": go1,
+             "ossutil": ossutil, "Thanos": thanos, "Java SDKs": java}
     programs, seconds = {}, {}
     for name, step in steps.items():
         started = time.monotonic()
@@ -79,8 +79,14 @@ def node(cache):
 
 def go(cache):
     program = cache / "go-client"
-    execute("Go SDK", ["go", "build", "-o", program, "."], folder=SUITE / "go")
+    execute("Go SDK v2", ["go", "build", "-o", program, "."], folder=SUITE / "go")
     return {"go-sdk-v2": [str(program)]}
+
+
+def go1(cache):
+    program = cache / "go1-client"
+    execute("Go SDK v1", ["go", "build", "-o", program, "."], folder=SUITE / "go1")
+    return {"go-sdk-v1": [*bridge(cache), str(program)]}
 
 
 def ossutil(cache):

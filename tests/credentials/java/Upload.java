@@ -5,11 +5,14 @@ import com.aliyun.credentials.models.Config;
 import com.aliyun.credentials.models.CredentialModel;
 import com.aliyun.sdk.service.oss2.OSSClient;
 import com.aliyun.sdk.service.oss2.credentials.Credentials;
+import com.aliyun.sdk.service.oss2.exceptions.ServiceException;
 import com.aliyun.sdk.service.oss2.models.GetObjectRequest;
 import com.aliyun.sdk.service.oss2.models.GetObjectResult;
 import com.aliyun.sdk.service.oss2.models.PutObjectRequest;
 import com.aliyun.sdk.service.oss2.transport.BinaryData;
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
@@ -19,8 +22,12 @@ import java.util.Map;
 final class Upload {
     public static void main(String[] arguments) throws Exception {
         Map<String, Config> sources = new LinkedHashMap<>();
-        sources.put("uri", uri(System.getenv("LOCAL") + "/credentials"));
-        sources.put("uri with userinfo", uri(System.getenv("USERINFO")));
+        Map<String, String> callers = new LinkedHashMap<>();
+        for (JsonElement item : JsonParser.parseString(System.getenv("SOURCES")).getAsJsonArray()) {
+            JsonObject source = item.getAsJsonObject();
+            sources.put(source.get("name").getAsString(), uri(System.getenv(source.get("variable").getAsString())));
+            callers.put(source.get("name").getAsString(), source.get("caller").getAsString());
+        }
         if (System.getenv("METADATA") != null) {
             Config ecs = new Config();
             ecs.setType("ecs_ram_role");
@@ -37,7 +44,7 @@ final class Upload {
                 result.addProperty("attempt", attempt);
                 try {
                     Client client = known.computeIfAbsent(source.getKey(), name -> new Client(source.getValue()));
-                    result.addProperty("id", upload(client));
+                    result.addProperty("id", upload(client, callers.getOrDefault(source.getKey(), "team-a")));
                 } catch (Exception error) {
                     result.addProperty("error", causes(error));
                 }
@@ -47,6 +54,19 @@ final class Upload {
             input.readLine();
         }
         System.exit(0);
+    }
+
+    private static void expectDenial(OSSClient oss, String key) {
+        String code = "none";
+        try {
+            oss.putObject(PutObjectRequest.newBuilder().bucket("my-bucket").key(key).body(BinaryData.fromString("bytes")).build());
+        } catch (RuntimeException error) {
+            ServiceException denial = ServiceException.asCause(error);
+            code = denial == null ? error.toString() : denial.errorCode();
+        }
+        if (!code.equals("AccessDenied")) {
+            throw new IllegalStateException(key + ": " + code);
+        }
     }
 
     private static Config uri(String address) {
@@ -60,7 +80,7 @@ final class Upload {
         return error.getCause() == null ? error.toString() : error + ": " + causes(error.getCause());
     }
 
-    private static String upload(Client client) throws Exception {
+    private static String upload(Client client, String caller) throws Exception {
         for (String endpoint : System.getenv("REPLICAS").split(",")) {
             for (String version : new String[] {"v4", "v1"}) {
                 try (OSSClient oss = OSSClient.newBuilder().endpoint(endpoint).region("cn-hangzhou").usePathStyle(true)
@@ -68,14 +88,15 @@ final class Upload {
                             CredentialModel given = client.getCredential();
                             return new Credentials(given.getAccessKeyId(), given.getAccessKeySecret(), given.getSecurityToken());
                         }).build()) {
-                    String key = "java/" + version;
+                    String key = caller + "/java/" + version;
                     oss.putObject(PutObjectRequest.newBuilder().bucket("my-bucket").key(key).body(BinaryData.fromString("bytes")).build());
                     try (GetObjectResult got = oss.getObject(GetObjectRequest.newBuilder().bucket("my-bucket").key(key).build())) {
                         String body = new String(got.body().readAllBytes(), StandardCharsets.UTF_8);
                         if (!body.equals("bytes")) {
-                            throw new AssertionError(body);
+                            throw new IllegalStateException(body);
                         }
                     }
+                    expectDenial(oss, "not-" + key); // the key of another caller
                 }
             }
         }

@@ -6,14 +6,12 @@ const readline = require('node:readline');
 const { default: Client, Config } = require('@alicloud/credentials');
 const OSS = require('ali-oss');
 
-const { LOCAL, USERINFO, METADATA, REPLICAS } = process.env;
-const sources = {
-  uri: { type: 'credentials_uri', credentialsURI: `${LOCAL}/credentials` },
-  'uri with userinfo': { type: 'credentials_uri', credentialsURI: USERINFO },
-  ...(METADATA ? { ecs_ram_role: { type: 'ecs_ram_role', disableIMDSv1: true } } : {}),
-};
+const { SOURCES, METADATA, REPLICAS } = process.env;
+const sources = JSON.parse(SOURCES).map(({ name, variable, caller }) => (
+  { name, caller, config: { type: 'credentials_uri', credentialsURI: process.env[variable] } }));
+if (METADATA) sources.push({ name: 'ecs_ram_role', caller: 'team-a', config: { type: 'ecs_ram_role', disableIMDSv1: true } });
 
-async function upload(client) {
+async function upload(client, caller) {
   for (const endpoint of REPLICAS.split(',')) {
     for (const authorizationV4 of [true, false]) {
       const { accessKeyId, accessKeySecret, securityToken } = await client.getCredential();
@@ -22,9 +20,10 @@ async function upload(client) {
         endpoint, region: 'oss-cn-hangzhou', bucket: 'my-bucket', authorizationV4,
         accessKeyId, accessKeySecret, stsToken: securityToken, refreshSTSTokenInterval: 3600000,
       });
-      const key = `node/${authorizationV4}`;
+      const key = `${caller}/node/${authorizationV4}`;
       await bucket.put(key, Buffer.from('bytes'));
       assert.equal((await bucket.get(key)).content.toString(), 'bytes');
+      await assert.rejects(bucket.put(`not-${key}`, Buffer.from('bytes')), { code: 'AccessDenied' }); // the key of another caller
     }
   }
   return (await client.getCredential()).accessKeyId;
@@ -34,11 +33,11 @@ async function main() {
   const known = {};
   const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   for (const attempt of ['first', 'second']) {
-    for (const [source, config] of Object.entries(sources)) {
+    for (const { name: source, caller, config } of sources) {
       const result = { library: '@alicloud/credentials', source, attempt };
       try {
         known[source] ??= new Client(new Config(config));
-        result.id = await upload(known[source]);
+        result.id = await upload(known[source], caller);
       } catch (error) {
         result.error = String(error);
       }

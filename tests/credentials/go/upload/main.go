@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,27 +17,32 @@ import (
 	"github.com/aliyun/credentials-go/credentials"
 )
 
+// source is a way to obtain keys, and the caller that they are for.
+type source struct {
+	Name     string `json:"name"`
+	Variable string `json:"variable"`
+	Caller   string `json:"caller"`
+	config   *credentials.Config
+}
+
 func main() {
-	sources := []struct {
-		name   string
-		config *credentials.Config
-	}{
-		{"uri", new(credentials.Config).SetType("credentials_uri").SetURLCredential(os.Getenv("LOCAL") + "/credentials")},
-		{"uri with userinfo", new(credentials.Config).SetType("credentials_uri").SetURLCredential(os.Getenv("USERINFO"))},
+	var sources []source
+	if err := json.Unmarshal([]byte(os.Getenv("SOURCES")), &sources); err != nil {
+		panic(err)
+	}
+	for index, source := range sources {
+		sources[index].config = new(credentials.Config).SetType("credentials_uri").SetURLCredential(os.Getenv(source.Variable))
 	}
 	if os.Getenv("METADATA") != "" {
 		ecs := new(credentials.Config).SetType("ecs_ram_role").SetDisableIMDSv1(true)
-		sources = append(sources, struct {
-			name   string
-			config *credentials.Config
-		}{"ecs_ram_role", ecs})
+		sources = append(sources, source{Name: "ecs_ram_role", Caller: "team-a", config: ecs})
 	}
 	known := make([]credentials.Credential, len(sources))
 	input := bufio.NewReader(os.Stdin)
 	for _, attempt := range []string{"first", "second"} {
 		for index, source := range sources {
-			result := map[string]any{"library": "credentials-go", "source": source.name, "attempt": attempt}
-			if id, err := upload(&known[index], source.config); err != nil {
+			result := map[string]any{"library": "credentials-go", "source": source.Name, "attempt": attempt}
+			if id, err := upload(&known[index], source); err != nil {
 				result["error"] = err.Error()
 			} else {
 				result["id"] = id
@@ -49,9 +55,9 @@ func main() {
 	}
 }
 
-func upload(known *credentials.Credential, config *credentials.Config) (string, error) {
+func upload(known *credentials.Credential, from source) (string, error) {
 	if *known == nil {
-		client, err := credentials.NewCredential(config)
+		client, err := credentials.NewCredential(from.config)
 		if err != nil {
 			return "", err
 		}
@@ -70,17 +76,22 @@ func upload(known *credentials.Credential, config *credentials.Config) (string, 
 		for _, version := range []oss.SignatureVersionType{oss.SignatureVersionV4, oss.SignatureVersionV1} {
 			client := oss.NewClient(oss.LoadDefaultConfig().WithCredentialsProvider(provider).WithRegion("cn-hangzhou").
 				WithEndpoint(endpoint).WithUsePathStyle(true).WithSignatureVersion(version).WithRetryMaxAttempts(1))
-			bucket, key := oss.Ptr("my-bucket"), oss.Ptr(fmt.Sprintf("go/%v", version))
-			put := oss.PutObjectRequest{Bucket: bucket, Key: key, Body: bytes.NewReader([]byte("bytes"))}
+			bucket, key := oss.Ptr("my-bucket"), fmt.Sprintf("%s/go/%v", from.Caller, version)
+			put := oss.PutObjectRequest{Bucket: bucket, Key: oss.Ptr(key), Body: bytes.NewReader([]byte("bytes"))}
 			if _, err := client.PutObject(context.Background(), &put); err != nil {
 				return "", err
 			}
-			got, err := client.GetObject(context.Background(), &oss.GetObjectRequest{Bucket: bucket, Key: key})
+			got, err := client.GetObject(context.Background(), &oss.GetObjectRequest{Bucket: bucket, Key: oss.Ptr(key)})
 			if err != nil {
 				return "", err
 			}
 			if body, err := io.ReadAll(got.Body); err != nil || string(body) != "bytes" {
 				return "", fmt.Errorf("the body is %q: %v", body, err)
+			}
+			put.Key = oss.Ptr("not-" + key)
+			var denial *oss.ServiceError
+			if _, err := client.PutObject(context.Background(), &put); !errors.As(err, &denial) || denial.Code != "AccessDenied" {
+				return "", fmt.Errorf("the key of another caller: %v", err)
 			}
 		}
 	}
