@@ -22,6 +22,17 @@ pub(crate) struct StatementPosition {
     pub(crate) statement: usize,
 }
 
+/// The decision about one permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PermissionDecision {
+    /// This statement allows it, and none denies it.
+    Allowed(StatementPosition),
+    /// This statement denies it.
+    Denied(StatementPosition),
+    /// No statement allows it.
+    Missing,
+}
+
 /// A required permission that the documents do not grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MissingPermission {
@@ -35,7 +46,7 @@ impl CallerPolicy {
     /// Joins documents. No document at all allows nothing.
     #[must_use]
     pub(crate) fn new(documents: Vec<PolicyDocument>) -> Self {
-        let unrestricted = documents.iter().any(PolicyDocument::grants_everything)
+        let unrestricted = documents.iter().any(|document| document.granting_everything().is_some())
             && !documents.iter().any(PolicyDocument::has_deny);
         Self { documents: documents.into(), unrestricted }
     }
@@ -58,19 +69,44 @@ impl CallerPolicy {
         facts: &RequestFacts<'_>,
     ) -> Result<(), MissingPermission> {
         for (index, permission) in permissions.iter().enumerate() {
-            // guard: explicit-deny-wins
-            let denied_by = self.applying(StatementEffect::Deny, permission, facts);
+            let decision = self.decide(permission, facts);
             // guard: default-deny
-            if denied_by.is_some() || self.applying(StatementEffect::Allow, permission, facts).is_none() {
-                return Err(MissingPermission { index, denied_by });
+            if decision == PermissionDecision::Missing {
+                return Err(MissingPermission { index, denied_by: None });
+            }
+            if let PermissionDecision::Denied(statement) = decision {
+                return Err(MissingPermission { index, denied_by: Some(statement) });
             }
         }
         Ok(())
     }
 
-    /// Returns the texts of the documents.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.documents.iter().map(PolicyDocument::text)
+    /// Returns the decision about one permission, with the statement that causes it.
+    pub(crate) fn decide(
+        &self,
+        permission: &RequiredPermission<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> PermissionDecision {
+        // guard: explicit-deny-wins
+        let denied_by = self.applying(StatementEffect::Deny, permission, facts);
+        if let Some(statement) = denied_by {
+            return PermissionDecision::Denied(statement);
+        }
+        self.applying(StatementEffect::Allow, permission, facts)
+            .map_or(PermissionDecision::Missing, PermissionDecision::Allowed)
+    }
+
+    /// Returns the statement that grants everything, if the caller is unrestricted.
+    pub(crate) fn granting_everything(&self) -> Option<StatementPosition> {
+        let of_document = |(document, one): (usize, &PolicyDocument)| {
+            Some(StatementPosition { document, statement: one.granting_everything()? })
+        };
+        self.documents.iter().enumerate().filter(|_| self.unrestricted).find_map(of_document)
+    }
+
+    /// Returns the documents.
+    pub(crate) fn documents(&self) -> &[PolicyDocument] {
+        &self.documents
     }
 
     /// Returns the prefixes of keys for which an action on a bucket would be allowed.

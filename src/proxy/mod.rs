@@ -35,7 +35,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
-pub(crate) use dry_run::{DryRunReport, DryRunRoute, OutboundHead, explain};
+pub(crate) use dry_run::{
+    DecidedPermission, DryRunReport, DryRunRequest, DryRunRoute, OutboundHead, explain, test_rights,
+};
 pub(crate) use endpoint_cache::destination;
 pub(crate) use error::ProxyError;
 pub use headers::prepare_headers;

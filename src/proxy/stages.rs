@@ -25,7 +25,7 @@ use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::{LocatedObject, RoutingTable, UpstreamId};
 use crate::caller::{
-    self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, SignatureClock,
+    self, Caller, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, SignatureClock,
 };
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::oss::{Region, SigningProduct};
@@ -170,6 +170,21 @@ impl LocatedRequest {
         Ok(IdentifiedRequest { located: self, caller })
     }
 
+    /// Takes a caller as given, for a dry run of its rights.
+    pub(super) fn assume(
+        mut self: Box<Self>,
+        caller: &Arc<Caller>,
+        state: &ProxyState,
+        trace: &mut impl RequestTrace,
+    ) -> Result<IdentifiedRequest, ProxyError> {
+        caller::remove_client_signature(&mut self.headers, &mut self.request.object.query);
+        self.request.object.route_for_caller(&caller.name, &state.routing_table)?;
+        let (caller, proof) = (Arc::clone(caller), IdentityProof::Signature);
+        let caller = CallerIdentity::Known { caller, proof, expires: None };
+        trace.record_caller(&caller, state);
+        Ok(IdentifiedRequest { located: self, caller })
+    }
+
     fn caller(
         &mut self,
         core: &WorkerCore,
@@ -307,6 +322,7 @@ impl RequestToJudge {
             region: region.map_or("", Region::as_str),
             callbacks: known.callbacks,
         })?;
+        trace.record_requirements(&shape, &known.rights);
         let judged = known.rights.judge(&shape.permissions, &shape.facts);
         judged.map_err(|missing| PermissionDenial::new(missing, &shape, &known.rights))?;
         let rewrites = shape.rewrites;

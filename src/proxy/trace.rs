@@ -7,7 +7,7 @@ use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
 use crate::caller::{Caller, CallerIdentity, IdentityProof};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::Bucket;
-use crate::policy::PolicyDecision;
+use crate::policy::{CallerRights, PolicyDecision, RequestShape};
 use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogEvent, LoggedCaller};
 
@@ -25,6 +25,9 @@ pub(super) trait RequestTrace {
     fn record_rejected_claim(&mut self, _claimed: &Caller, _state: &ProxyState) {}
 
     fn record_decision(&mut self, _decision: PolicyDecision) {}
+
+    /// Records what a request requires, before the rights of its caller are applied.
+    fn record_requirements(&mut self, _shape: &RequestShape<'_>, _rights: &CallerRights) {}
 
     fn record_route(&mut self, _upstream: UpstreamId, _way: &ResolvedEndpoint) {}
 

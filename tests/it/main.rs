@@ -46,6 +46,7 @@ mod operations;
 mod outages;
 mod places;
 mod policy;
+mod policy_command;
 mod presign;
 mod process;
 mod properties;
