@@ -20,7 +20,7 @@ pub(super) fn report_configuration(
         let digest = |text: &str| base16ct::lower::encode_string(&Sha256::digest(text));
         CallerPolicyDigests {
             caller: caller.name.as_str().into(),
-            documents: caller.rights.documents().map(digest).collect(),
+            documents: caller.rights.documents().iter().map(|one| digest(one.text())).collect(),
         }
     };
     let policies: Vec<CallerPolicyDigests> = callers.iter().map(digests).collect();

@@ -17,8 +17,10 @@ mod keys;
 mod man;
 mod no_proxy;
 mod output;
+mod policy;
 mod presign;
 mod refusal;
+mod request_description;
 mod run;
 mod serve;
 mod wait;
@@ -56,6 +58,8 @@ enum CliCommand {
     Demo(demo::DemoArgs),
     /// Make, rotate and revoke keys of callers
     Keys(keys::KeysArgs),
+    /// Check policy documents, and test what a caller may do
+    Policy(policy::PolicyArgs),
     /// Print a presigned URL
     Presign(presign::PresignArgs),
     /// Run an in-memory OSS emulator
@@ -98,6 +102,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> CommandExit {
         #[cfg(feature = "emulator")]
         Some(CliCommand::Demo(arguments)) => demo::run(&arguments),
         Some(CliCommand::Keys(arguments)) => keys::run(&arguments),
+        Some(CliCommand::Policy(arguments)) => policy::run(&arguments),
         Some(CliCommand::Presign(arguments)) => presign::run(&arguments),
         #[cfg(feature = "emulator")]
         Some(CliCommand::Emulate(arguments)) => emulate::run(&arguments),

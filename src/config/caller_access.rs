@@ -106,7 +106,7 @@ pub(super) fn read_rights(
         let rules: Vec<AllowRule> =
             section.children("allow", report).iter().filter_map(|rule| read_rule(rule, report)).collect();
         if !rules.is_empty() {
-            texts.push((section.at("allow"), translate(&rules).to_string()));
+            texts.push(DocumentText::new(section.at("allow"), "allow", translate(&rules).to_string()));
         }
     } else if let Some(given) = section.word("allow", &ALLOW, report) {
         if let Some(ceiling) = context.ceiling {
@@ -116,15 +116,17 @@ pub(super) fn read_rights(
     }
     let policies = section.texts("policy", report);
     let has_policies = !policies.is_empty();
-    for given in policies {
+    for (index, given) in policies.into_iter().enumerate() {
         if let Some(text) = policy_text(&given, context.secrets, report) {
-            texts.push((given.at, text));
+            let is_file = given.value.starts_with(FILE);
+            let name = if is_file { given.value } else { format!("policy {}", index + 1) };
+            texts.push(DocumentText::new(given.at, &name, text));
         }
     }
     let rights = match word {
         Some(word) if !has_policies => word.value.rights(),
         _ => {
-            texts.extend(word.map(|word| (word.at.clone(), word.value.document())));
+            texts.extend(word.map(|word| DocumentText::new(word.at.clone(), "allow", word.value.document())));
             parse_documents(texts, context.account, report)
         }
     };
@@ -134,16 +136,29 @@ pub(super) fn read_rights(
     }
 }
 
+/// The text of a document, with its name and its origin.
+struct DocumentText {
+    at: ValueOrigin,
+    name: String,
+    text: String,
+}
+
+impl DocumentText {
+    fn new(at: ValueOrigin, name: &str, text: String) -> Self {
+        Self { at, name: name.to_owned(), text }
+    }
+}
+
 fn parse_documents(
-    texts: Vec<(ValueOrigin, String)>,
+    texts: Vec<DocumentText>,
     account: Option<&str>,
     report: &mut ConfigReport,
 ) -> CallerRights {
     let options = DocumentOptions { account, session_policy: false };
     let mut documents = Vec::new();
-    for (at, text) in texts {
+    for DocumentText { at, name, text } in texts {
         match PolicyDocument::parse(&text, options) {
-            Ok(document) => documents.push(document),
+            Ok(document) => documents.push(document.named(&name)),
             Err(error) => report.error(&at, ConfigErrorKind::PolicyDocument(error.to_string())),
         }
     }
@@ -159,7 +174,7 @@ fn policy_text(
     if given.value.trim_start().starts_with('{') {
         return Some(given.value.clone());
     }
-    let Some(path) = given.value.strip_prefix("file:").filter(|path| !path.is_empty()) else {
+    let Some(path) = given.value.strip_prefix(FILE).filter(|path| !path.is_empty()) else {
         report.error(&given.at, ConfigErrorKind::PolicyReference);
         return None;
     };
@@ -205,5 +220,7 @@ fn read_rule(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<A
     (!groups.is_empty()).then_some(AllowRule { groups, bucket: bucket.value, prefix })
 }
 
+/// The beginning of a reference to a file.
+const FILE: &str = "file:";
 /// The words of `allow`.
 const ALLOW: [(&str, AllowWord); 2] = [("everything", AllowWord::Everything), ("read", AllowWord::Read)];

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use super::allow_rule;
-use super::document::{DocumentOptions, PolicyDocument, StatementEffect};
-use super::judgement::{CallerPolicy, DecidingStatement, MissingPermission};
+use super::document::{DocumentOptions, PolicyDocument};
+use super::judgement::{CallerPolicy, MissingPermission, PermissionDecision, StatementPosition};
 use super::permission::{PermissionList, RequiredPermission};
 use super::request_facts::RequestFacts;
 
@@ -97,30 +97,43 @@ impl CallerRights {
         }
     }
 
-    /// Returns the texts of the documents of the caller.
-    pub(crate) fn documents(&self) -> impl Iterator<Item = &str> {
-        self.policy.texts()
+    /// Returns the documents of the caller.
+    pub(crate) fn documents(&self) -> &[PolicyDocument] {
+        self.policy.documents()
+    }
+
+    /// Returns the decision about one permission. A statement that allows it belongs to one of
+    /// [`Self::documents`].
+    pub(crate) fn decide(
+        &self,
+        permission: &RequiredPermission<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> PermissionDecision {
+        let decision = self.policy.decide(permission, facts);
+        match (&self.ceiling, decision) {
+            (Some(ceiling), PermissionDecision::Allowed(_))
+                if !matches!(ceiling.decide(permission, facts), PermissionDecision::Allowed(_)) =>
+            {
+                PermissionDecision::Missing
+            }
+            _ => decision,
+        }
+    }
+
+    /// Returns the statement that grants everything, if nothing limits the caller.
+    pub(crate) fn granting_everything(&self) -> Option<StatementPosition> {
+        self.policy.granting_everything().filter(|_| self.ceiling.is_none())
+    }
+
+    /// Returns the name of the document, and the number of a statement in it.
+    pub(crate) fn describe(&self, position: StatementPosition) -> String {
+        let name = self.documents().get(position.document).map_or("policy", PolicyDocument::name);
+        format!("{name}, statement {}", position.statement + 1)
     }
 
     /// Returns the prefixes of keys for which an action on a bucket would be allowed.
     pub(crate) fn allowed_prefixes(&self, permission: &RequiredPermission<'_>, region: &str) -> Vec<&str> {
         self.policy.allowed_prefixes(permission, region)
-    }
-
-    /// Returns the statement of the caller's documents that decides about one permission. `None` if
-    /// no statement applies, or if the ceiling does not grant what the statement allows.
-    #[must_use]
-    pub(crate) fn deciding_statement(
-        &self,
-        permission: &RequiredPermission<'_>,
-        facts: &RequestFacts<'_>,
-    ) -> Option<DecidingStatement> {
-        let own = self.policy.deciding_statement(permission, facts)?;
-        let is_below = self.ceiling.as_ref().is_none_or(|ceiling| {
-            let deciding = ceiling.deciding_statement(permission, facts);
-            deciding.is_some_and(|deciding| deciding.effect == StatementEffect::Allow)
-        });
-        (own.effect == StatementEffect::Deny || is_below).then_some(own)
     }
 
     /// Returns whether all permissions are granted; otherwise the first that is missing.
@@ -157,7 +170,7 @@ static EVERYTHING: LazyLock<CallerPolicy> = LazyLock::new(|| built_in(&allow_rul
 /// Returns the policy of a document of this module. If it were invalid, it would grant nothing.
 fn built_in(text: &str) -> CallerPolicy {
     let document = PolicyDocument::parse(text, DocumentOptions::default());
-    CallerPolicy::new(document.into_iter().collect())
+    CallerPolicy::new(document.into_iter().map(|document| document.named("allow")).collect())
 }
 
 #[cfg(test)]

@@ -22,11 +22,15 @@ pub(crate) struct StatementPosition {
     pub(crate) statement: usize,
 }
 
-/// The statement that decides about a permission.
+/// The decision about one permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DecidingStatement {
-    pub(crate) effect: StatementEffect,
-    pub(crate) position: StatementPosition,
+pub(crate) enum PermissionDecision {
+    /// This statement allows it, and none denies it.
+    Allowed(StatementPosition),
+    /// This statement denies it.
+    Denied(StatementPosition),
+    /// No statement allows it.
+    Missing,
 }
 
 /// A required permission that the documents do not grant.
@@ -42,7 +46,7 @@ impl CallerPolicy {
     /// Joins documents. No document at all allows nothing.
     #[must_use]
     pub(crate) fn new(documents: Vec<PolicyDocument>) -> Self {
-        let unrestricted = documents.iter().any(PolicyDocument::grants_everything)
+        let unrestricted = documents.iter().any(|document| document.granting_everything().is_some())
             && !documents.iter().any(PolicyDocument::has_deny);
         Self { documents: documents.into(), unrestricted }
     }
@@ -65,33 +69,44 @@ impl CallerPolicy {
         facts: &RequestFacts<'_>,
     ) -> Result<(), MissingPermission> {
         for (index, permission) in permissions.iter().enumerate() {
-            // guard: explicit-deny-wins
-            let denied_by = self.applying(StatementEffect::Deny, permission, facts);
+            let decision = self.decide(permission, facts);
             // guard: default-deny
-            if denied_by.is_some() || self.applying(StatementEffect::Allow, permission, facts).is_none() {
-                return Err(MissingPermission { index, denied_by });
+            if decision == PermissionDecision::Missing {
+                return Err(MissingPermission { index, denied_by: None });
+            }
+            if let PermissionDecision::Denied(statement) = decision {
+                return Err(MissingPermission { index, denied_by: Some(statement) });
             }
         }
         Ok(())
     }
 
-    /// Returns the statement that decides about one permission, with its effect; `None` if no statement
-    /// applies, so that the permission is denied.
-    #[must_use]
-    pub(crate) fn deciding_statement(
+    /// Returns the decision about one permission, with the statement that causes it.
+    pub(crate) fn decide(
         &self,
         permission: &RequiredPermission<'_>,
         facts: &RequestFacts<'_>,
-    ) -> Option<DecidingStatement> {
-        [StatementEffect::Deny, StatementEffect::Allow].into_iter().find_map(|effect| {
-            let position = self.applying(effect, permission, facts)?;
-            Some(DecidingStatement { effect, position })
-        })
+    ) -> PermissionDecision {
+        // guard: explicit-deny-wins
+        let denied_by = self.applying(StatementEffect::Deny, permission, facts);
+        if let Some(statement) = denied_by {
+            return PermissionDecision::Denied(statement);
+        }
+        self.applying(StatementEffect::Allow, permission, facts)
+            .map_or(PermissionDecision::Missing, PermissionDecision::Allowed)
     }
 
-    /// Returns the texts of the documents.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.documents.iter().map(PolicyDocument::text)
+    /// Returns the statement that grants everything, if the caller is unrestricted.
+    pub(crate) fn granting_everything(&self) -> Option<StatementPosition> {
+        let of_document = |(document, one): (usize, &PolicyDocument)| {
+            Some(StatementPosition { document, statement: one.granting_everything()? })
+        };
+        self.documents.iter().enumerate().filter(|_| self.unrestricted).find_map(of_document)
+    }
+
+    /// Returns the documents.
+    pub(crate) fn documents(&self) -> &[PolicyDocument] {
+        &self.documents
     }
 
     /// Returns the prefixes of keys for which an action on a bucket would be allowed.

@@ -16,9 +16,9 @@ mod shape;
 
 pub(crate) use allow_rule::{AllowRule, AllowedGroup, everything, read_only, translate};
 pub use caller_rights::CallerRights;
-pub(crate) use document::{DocumentOptions, PolicyDocument};
+pub(crate) use document::{DocumentFinding, DocumentOptions, InvalidDocument, PolicyDocument, find_mistakes};
 use http::header::ORIGIN;
-pub(crate) use judgement::MissingPermission;
+pub(crate) use judgement::{MissingPermission, PermissionDecision};
 pub use listener_request::ClientProof;
 pub use listener_request::ListenerRequest;
 pub use listener_request::NamedHost;

@@ -9,7 +9,7 @@ use super::state::{AcceptingListener, WorkerCore};
 use crate::address::LocatedObject;
 use crate::caller::beginning_of_key_id;
 use crate::credentials::Credentials;
-use crate::policy::{CallerRights, PermissionResource, RequestShape, RequiredPermission};
+use crate::policy::{CallerRights, PermissionDecision, PermissionResource, RequestShape, RequiredPermission};
 use crate::telemetry::{
     AccessLogEvent, AuditDecision, AuditSubject, AuditTrail, AuditedPermission, AuditedResource,
     AuditedSigner, AuditedStatement,
@@ -75,12 +75,13 @@ pub(super) fn record_shape(
         action: required.action,
         resource: resource(&required.resource),
         statement: rights.and_then(|rights| {
-            let deciding = rights.deciding_statement(required, &shape.facts)?;
-            Some(AuditedStatement {
-                effect: deciding.effect.as_str(),
-                document: deciding.position.document + 1,
-                statement: deciding.position.statement + 1,
-            })
+            let (effect, position) = match rights.decide(required, &shape.facts) {
+                PermissionDecision::Allowed(position) => ("Allow", position),
+                PermissionDecision::Denied(position) => ("Deny", position),
+                PermissionDecision::Missing => return None,
+            };
+            let (document, statement) = (position.document + 1, position.statement + 1);
+            Some(AuditedStatement { effect, document, statement })
         }),
     };
     subject.permissions = shape.permissions.iter().map(permission).collect();

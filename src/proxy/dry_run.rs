@@ -4,19 +4,21 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::ProxyError;
 use super::request::InboundRequest;
 use super::sign;
+use super::stages::LocatedRequest;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
-use crate::caller::CallerIdentity;
+use crate::caller::{Caller, CallerIdentity};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Bucket, Key, Operation, Query};
-use crate::policy::PolicyDecision;
+use crate::policy::{CallerRights, NotUnderstood, PermissionDecision, PolicyDecision, RequestShape};
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::RejectionCode;
 
@@ -35,6 +37,8 @@ pub(crate) struct DryRunReport {
     pub(crate) caller: Option<CallerIdentity>,
     /// The decision of the access policy.
     pub(crate) verdict: Option<PolicyDecision>,
+    /// The permissions that the request requires, if the rights of the caller decide.
+    pub(crate) permissions: Vec<DecidedPermission>,
     /// The destination of the request.
     pub(crate) route: Option<DryRunRoute>,
     /// The credential source that signs.
@@ -45,6 +49,23 @@ pub(crate) struct DryRunReport {
     pub(crate) outbound: Option<OutboundHead>,
     /// The error response, if the request is rejected.
     pub(crate) refused: Option<RejectionReason>,
+}
+
+/// The request of a dry run.
+pub(crate) struct DryRunRequest {
+    pub(crate) head: Parts,
+    /// The body; `None` if it is unknown.
+    pub(crate) body: Option<Bytes>,
+}
+
+/// A permission that a request requires, with the decision about it.
+pub(crate) struct DecidedPermission {
+    /// The RAM action.
+    pub(crate) action: &'static str,
+    /// The resource.
+    pub(crate) resource: String,
+    /// The decision.
+    pub(crate) decision: PermissionDecision,
 }
 
 /// The destination of a request.
@@ -82,25 +103,54 @@ pub(crate) struct RejectionReason {
 pub(crate) async fn explain(
     core: &WorkerCore,
     listener: &AcceptingListener,
-    head: Parts,
+    request: DryRunRequest,
     now: &Rc<SigningTime>,
 ) -> DryRunReport {
     let mut explained = DryRunReport::default();
-    match outbound(core, listener, head, now, &mut explained).await {
+    match outbound(core, listener, request, now, &mut explained).await {
         Ok(outbound) => explained.outbound = Some(outbound),
         Err(refusal) => explained.refused = Some(RejectionReason::new(&refusal)),
     }
     explained
 }
 
+/// Runs the stages up to the policy decision for a caller, which needs no identity. `None` if no
+/// caller has this name.
+pub(crate) async fn test_rights(
+    core: &WorkerCore,
+    listener: &AcceptingListener,
+    request: DryRunRequest,
+    caller: &str,
+) -> Option<DryRunReport> {
+    let mut callers = core.state().callers.directory.callers().iter();
+    let caller = callers.find(|known| *known.name == *caller)?;
+    let mut tested = DryRunReport::default();
+    let allowed = authorize(core, listener, request.into_inbound(), caller, &mut tested).await;
+    tested.refused = allowed.err().map(|refusal| RejectionReason::new(&refusal));
+    Some(tested)
+}
+
+async fn authorize(
+    core: &WorkerCore,
+    listener: &AcceptingListener,
+    mut inbound: InboundRequest,
+    caller: &Arc<Caller>,
+    tested: &mut DryRunReport,
+) -> Result<(), ProxyError> {
+    let state = core.state();
+    let located = LocatedRequest::locate(&mut inbound, listener, state, tested)?;
+    let assumed = located.assume(caller, state, tested)?;
+    super::authorize(core, listener, &mut inbound, assumed, tested).await.map(drop)
+}
+
 async fn outbound(
     core: &WorkerCore,
     listener: &AcceptingListener,
-    head: Parts,
+    request: DryRunRequest,
     now: &Rc<SigningTime>,
     explained: &mut DryRunReport,
 ) -> Result<OutboundHead, ProxyError> {
-    let mut inbound = InboundRequest::from_head(head, Rc::default());
+    let mut inbound = request.into_inbound();
     let times = SignatureTimes::Fixed { signed_at: now, valid_at: core.clock().now() };
     let signed = sign(core, listener, &mut inbound, times, explained).await?;
     let mut headers = signed.headers().clone();
@@ -110,6 +160,16 @@ async fn outbound(
         headers: headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         signed: signed.texts(now, core.keys())?,
     })
+}
+
+impl DryRunRequest {
+    fn into_inbound(self) -> InboundRequest {
+        let mut inbound = InboundRequest::from_head(self.head, Rc::default());
+        if let Some(body) = self.body {
+            inbound.replace_body(body);
+        }
+        inbound
+    }
 }
 
 impl RequestTrace for DryRunReport {
@@ -130,6 +190,20 @@ impl RequestTrace for DryRunReport {
 
     fn record_decision(&mut self, decision: PolicyDecision) {
         self.verdict = Some(decision);
+    }
+
+    fn record_shape(
+        &mut self,
+        shape: Result<&RequestShape<'_>, &NotUnderstood>,
+        rights: Option<&CallerRights>,
+    ) {
+        let (Ok(shape), Some(rights)) = (shape, rights) else { return };
+        let decided = shape.permissions.iter().map(|permission| DecidedPermission {
+            action: permission.action,
+            resource: permission.resource.to_string(),
+            decision: rights.decide(permission, &shape.facts),
+        });
+        self.permissions = decided.collect();
     }
 
     fn record_route(&mut self, upstream: UpstreamId, endpoint: &ResolvedEndpoint) {

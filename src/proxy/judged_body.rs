@@ -43,11 +43,24 @@ where
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(JudgedBodyError::TooLong(limit)),
         Ok(Err(_)) | Err(_) => return Err(JudgedBodyError::Broken),
     };
+    check_digest(&bytes, headers)?;
+    Ok(bytes)
+}
+
+/// Checks a complete body as [`read`] does.
+pub(super) fn check(body: &[u8], limit: usize, headers: &HeaderMap) -> Result<(), JudgedBodyError> {
+    if body.len() > limit {
+        return Err(JudgedBodyError::TooLong(limit));
+    }
+    check_digest(body, headers)
+}
+
+fn check_digest(body: &[u8], headers: &HeaderMap) -> Result<(), JudgedBodyError> {
     // guard: digest-of-judged-body
-    if headers.get(CONTENT_MD5).is_some_and(|given| given.as_bytes() != digest(&bytes).as_bytes()) {
+    if headers.get(CONTENT_MD5).is_some_and(|given| given.as_bytes() != digest(body).as_bytes()) {
         return Err(JudgedBodyError::Digest);
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Sets `Content-MD5` for a body that was written again.

@@ -37,7 +37,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
-pub(crate) use dry_run::{DryRunReport, DryRunRoute, OutboundHead, explain};
+pub(crate) use dry_run::{
+    DecidedPermission, DryRunReport, DryRunRequest, DryRunRoute, OutboundHead, explain, test_rights,
+};
 pub(crate) use endpoint_cache::destination;
 pub(crate) use error::ProxyError;
 pub use headers::prepare_headers;
@@ -55,7 +57,10 @@ use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use headers::REQUEST_ID;
 use request::InboundRequest;
 use response::UpstreamResponse;
-use stages::{AdmittedRequest, JudgedBody, LocatedRequest, RoutedRequest, SignedRequest};
+use stages::{
+    AdmittedRequest, AuthorizedRequest, IdentifiedRequest, JudgedBody, LocatedRequest, RoutedRequest,
+    SignedRequest,
+};
 use state::SignatureTimes;
 use trace::RequestTrace;
 
@@ -150,23 +155,7 @@ async fn sign<'a>(
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;
     }
-    let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
-    // A body is seldom read here; boxing keeps the future of other requests small.
-    let body = match admitted.body_limit(trace) {
-        Some(limit) => Box::pin(admitted.read_body(limit, core, inbound)).await?,
-        None => Bytes::new(),
-    };
-    let authorized = match admitted {
-        AdmittedRequest::Authorized(authorized) => {
-            if trace.is_audited() {
-                authorized.examine(core, listener, &body, trace);
-            }
-            authorized
-        }
-        AdmittedRequest::ToJudge(to_judge) => {
-            to_judge.judge(core, listener, JudgedBody { body, inbound }, trace)?
-        }
-    };
+    let authorized = authorize(core, listener, inbound, identified, trace).await?;
     match authorized.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {
             let (signed_at, valid_at) = match times {
@@ -184,5 +173,32 @@ async fn sign<'a>(
             routed.sign(credentials, &signed_at, core.keys(), trace)
         }
         RoutedRequest::Unsigned(routed) => routed.pass(),
+    }
+}
+
+/// Decides about the request of an identified client. What was judged replaces what the client sent.
+async fn authorize(
+    core: &WorkerCore,
+    listener: &AcceptingListener,
+    inbound: &mut InboundRequest,
+    identified: IdentifiedRequest,
+    trace: &mut impl RequestTrace,
+) -> Result<AuthorizedRequest, ProxyError> {
+    let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
+    // A body is seldom read here; boxing keeps the future of other requests small.
+    let body = match admitted.body_limit(trace) {
+        Some(limit) => Box::pin(admitted.read_body(limit, core, inbound)).await?,
+        None => Bytes::new(),
+    };
+    match admitted {
+        AdmittedRequest::Authorized(authorized) => {
+            if trace.is_audited() {
+                authorized.examine(core, listener, &body, trace);
+            }
+            Ok(authorized)
+        }
+        AdmittedRequest::ToJudge(to_judge) => {
+            to_judge.judge(core, listener, JudgedBody { body, inbound }, trace)
+        }
     }
 }

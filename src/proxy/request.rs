@@ -285,7 +285,7 @@ impl InboundRequest {
         stall: Duration,
         headers: &HeaderMap,
     ) -> Result<Bytes, JudgedBodyError> {
-        let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
+        let Some(body) = self.body.take() else { return self.given_body(limit, headers) };
         if let RequestFraming::Length(length) = self.framing
             && length > limit as u64
         {
@@ -301,6 +301,13 @@ impl InboundRequest {
         }
         self.replace_body(bytes.clone());
         Ok(bytes)
+    }
+
+    /// Returns the body of a dry run, as [`Self::read_judged`] does.
+    fn given_body(&self, limit: usize, headers: &HeaderMap) -> Result<Bytes, JudgedBodyError> {
+        let Some(body) = &self.judged_body else { return Ok(Bytes::new()) };
+        judged_body::check(body, limit, headers)?;
+        Ok(body.clone())
     }
 
     /// Replaces the body.

@@ -48,6 +48,7 @@ mod operations;
 mod outages;
 mod places;
 mod policy;
+mod policy_command;
 mod presign;
 mod process;
 mod properties;

@@ -35,7 +35,7 @@ pub(super) async fn compare(
         return Ok(CommandExit::Failure);
     };
     let headers = ready.headers(asked)?;
-    let sent = DescribedRequest { method: asked.method, bucket, key, query, headers };
+    let sent = DescribedRequest { method: asked.request.method, bucket, key, query, headers };
     line(
         "\nA proxy like this one rejected the signature of its client. \"ours\" is the request described here.",
     );

@@ -23,7 +23,9 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::exit::CommandExit;
 use super::flags::CommonFlags;
+use super::request_description::{RequestDescription, parse_header};
 
+pub(super) use redact::{printable, target};
 pub(super) use sources::{SourceDescription, describe, masked};
 
 #[derive(ClapArgs)]
@@ -35,8 +37,11 @@ pub(super) struct ExplainArgs {
     /// host of the URL)
     url: Option<String>,
     /// Header that the client sends; may be repeated
-    #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = request::parse_header, requires = "url")]
+    #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = parse_header, requires = "url")]
     header: Vec<(HeaderName, HeaderValue)>,
+    /// File with the body, which decides about batch deletes and some other operations
+    #[arg(long, value_name = "FILE", requires = "url")]
+    body: Option<PathBuf>,
     /// Certificate (PEM) that the client presents
     #[arg(long, value_name = "FILE", requires = "url")]
     client_certificate: Option<PathBuf>,
@@ -48,14 +53,12 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn run(arguments: &ExplainArgs) -> CommandExit {
-    let ExplainArgs { method, url, header, client_certificate, server_error, flags } = arguments;
+    let ExplainArgs { method, url, header, body, client_certificate, server_error, flags } = arguments;
     let (Some(method), Some(url)) = (method, url) else {
         return sources::run(flags);
     };
     let asked = request::ExplainedRequest {
-        method,
-        url,
-        headers: header,
+        request: RequestDescription { method, url, headers: header, body: body.as_deref() },
         certificate: client_certificate.as_deref(),
     };
     match server_error {

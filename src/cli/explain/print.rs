@@ -25,7 +25,7 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
             Some(settings) => {
                 entry("caller", format_args!("{} ({})", settings.name, settings.origin));
                 for document in settings.rights.documents() {
-                    let lines: Vec<&str> = document.lines().map(str::trim).collect();
+                    let lines: Vec<&str> = document.text().lines().map(str::trim).collect();
                     entry("rights", redact::printable(lines.join(" ").as_bytes()));
                 }
             }

@@ -36,7 +36,7 @@ fn stand_in(value: &[u8], own: &str) -> &'static [u8] {
 }
 
 /// Redacts the target of a request: the token and the signature of a signed URL, and a password.
-pub(super) fn target(text: &str) -> String {
+pub(in super::super) fn target(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     hide_parameters(without_user(text).as_bytes(), &SIGNATURE_PARAMETERS, &mut out);
     printable(&out)
@@ -89,7 +89,7 @@ pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
 }
 
 /// Returns the text with control characters escaped, and with bytes that are not text as `\xNN`.
-pub(super) fn printable(bytes: &[u8]) -> String {
+pub(in super::super) fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -1,38 +1,31 @@
 //! Explains a request that a user describes: as a listener would receive it, through the steps that
 //! would serve it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, HOST};
-use http::request::Parts;
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::HeaderMap;
 
 use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
-use super::super::output::{complain, line};
+use super::super::output::complain;
+use super::super::request_description::{self, InvalidDescription, RequestDescription};
 use super::super::serve::block_on;
 use super::client::{self, InvalidClientCertificate};
-use super::{print, redact};
-use crate::address::Host;
+use super::print;
 use crate::app::build::{self, ask_all, try_start};
 use crate::app::system_env::SystemEnv;
 use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
-use crate::proxy::{self, AcceptingListener, DryRunReport, ListenerRules};
-use crate::server::{ListenAddress, ListenSettings};
+use crate::proxy::{self, DryRunReport};
 use crate::sign::SigningTime;
 use crate::telemetry::RejectionCode;
 use crate::time::{Clock as _, Timestamp};
 
 /// The request to explain, as given on the command line.
 pub(super) struct ExplainedRequest<'a> {
-    pub(super) method: &'a Method,
-    pub(super) url: &'a str,
-    pub(super) headers: &'a [(HeaderName, HeaderValue)],
+    pub(super) request: RequestDescription<'a>,
     /// The file with the certificate of the client.
     pub(super) certificate: Option<&'a Path>,
 }
@@ -40,18 +33,9 @@ pub(super) struct ExplainedRequest<'a> {
 /// A reason why a request cannot be explained.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExplainError {
-    /// The URL is invalid.
-    #[error("{0:?} is not a valid URL ({1}); percent-encode all characters but letters, digits and -._~/")]
-    Url(String, http::uri::InvalidUri),
-    /// The URL has a fragment, which is never sent.
-    #[error("the URL has a fragment (#), which is never sent; write %23 if the # is part of the key")]
-    Fragment,
-    /// The host cannot be sent in a header.
-    #[error("the host of the URL cannot be sent in a header")]
-    Host,
-    /// The length is invalid, and the server would not accept the request as HTTP.
-    #[error("Content-Length is not a number")]
-    Length,
+    /// The description is no request.
+    #[error(transparent)]
+    Description(#[from] InvalidDescription),
     /// The certificate of the client cannot be read.
     #[error(transparent)]
     Certificate(#[from] InvalidClientCertificate),
@@ -69,9 +53,7 @@ pub(super) enum ExplainError {
 impl ExplainError {
     pub(super) fn exit(&self) -> CommandExit {
         match self {
-            Self::Url(..) | Self::Fragment | Self::Host | Self::Length | Self::Certificate(_) => {
-                CommandExit::Usage
-            }
+            Self::Description(_) | Self::Certificate(_) => CommandExit::Usage,
             Self::NoListener | Self::Source(_) | Self::Start(_) => CommandExit::Config,
         }
     }
@@ -130,9 +112,10 @@ impl ReadyConfig {
 
     /// Returns the headers of the request, as a listener receives them.
     pub(super) fn headers(&self, asked: &ExplainedRequest<'_>) -> Result<HeaderMap, ExplainError> {
-        let uri = asked.uri()?;
-        let listen = listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
-        Ok(asked.head(uri, listen)?.headers)
+        let uri = asked.request.uri()?;
+        let listen =
+            request_description::listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
+        Ok(asked.request.head(uri, listen)?.headers)
     }
 
     /// Runs the request through all steps, signed at this time.
@@ -141,122 +124,17 @@ impl ReadyConfig {
         asked: &ExplainedRequest<'_>,
         at: Timestamp,
     ) -> Result<DryRunReport, ExplainError> {
-        let uri = asked.uri()?;
-        let listen = listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
-        let rules = ListenerRules {
-            domains: listen.domains.clone(),
-            identify: listen.identify,
-            content: listen.content.clone(),
-            policy: listen.policy.clone(),
-            tls: listen.tls.is_some(),
-            unnamed: matches!(listen.address, ListenAddress::Unix(_)),
-        };
-        let head = asked.head(uri, listen)?;
-        let protocol = if rules.tls { "TLS" } else { "plain HTTP" };
-        line(format_args!("{:12}{} {}", "request", asked.method, redact::target(asked.url)));
-        line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
-        if asked.url.starts_with("https:") && !rules.tls {
-            line(format_args!(
-                "{:12}for https:// clients open a tunnel, which cannot be signed; use http://",
-                "note"
-            ));
-        }
+        let uri = asked.request.uri()?;
+        let listen =
+            request_description::listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
+        let rules = request_description::rules(listen);
+        let request = asked.request.received(uri, listen)?;
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
         if listen.identify.jwt {
             core.state().callers.key_sets.fetch().await;
         }
-        let address = listen.address.socket().map(connected_to);
         let peer = client::peer(asked.certificate, &rules)?;
-        // A client on this host has the address to which it connects.
-        let client = address.map(|address| address.ip());
-        let listener = AcceptingListener { rules: Rc::new(rules), address, peer: Rc::new(peer), client };
-        Ok(proxy::explain(&core, &listener, head, &Rc::new(SigningTime::new(at))).await)
+        let listener = request_description::accepting(listen, rules, peer);
+        Ok(proxy::explain(&core, &listener, request, &Rc::new(SigningTime::new(at))).await)
     }
-}
-
-impl ExplainedRequest<'_> {
-    fn uri(&self) -> Result<Uri, ExplainError> {
-        if self.url.contains('#') {
-            return Err(ExplainError::Fragment);
-        }
-        self.url.parse().map_err(|error| ExplainError::Url(redact::target(self.url), error))
-    }
-
-    /// Returns the head as the listener receives it. A URL of the listener itself becomes a path.
-    /// Any other URL is sent unchanged, by a client that uses the listener as its HTTP proxy.
-    fn head(&self, uri: Uri, listen: &ListenSettings) -> Result<Parts, ExplainError> {
-        let host = match uri.authority() {
-            Some(authority) => authority.as_str().to_owned(),
-            None => own_host(&listen.address),
-        };
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = self.method.clone();
-        head.uri = match uri.path_and_query() {
-            Some(target) if leads_to(&uri, &listen.address) => Uri::from(target.clone()),
-            Some(_) | None => uri,
-        };
-        for (name, value) in self.headers {
-            head.headers.append(name.clone(), value.clone());
-        }
-        if !head.headers.contains_key(HOST) {
-            head.headers.insert(HOST, host.try_into().map_err(|_| ExplainError::Host)?);
-        }
-        let is_length =
-            |value: &HeaderValue| value.to_str().is_ok_and(|text| text.trim().parse::<u64>().is_ok());
-        if !head.headers.get_all(CONTENT_LENGTH).iter().all(is_length) {
-            return Err(ExplainError::Length);
-        }
-        Ok(head)
-    }
-}
-
-/// Returns the listener with the address or one of the domains in the URL. Otherwise returns the
-/// first listener with the scheme of the URL, or else the first.
-fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettings> {
-    let all = || all.iter().filter(|listen| !listen.content.is_credentials());
-    let named = uri.authority().map(Authority::as_str);
-    let is_named = |listen: &&ListenSettings| {
-        listen.address.socket().is_some_and(|address| named == Some(&address.to_string()))
-    };
-    let speaks = |listen: &&ListenSettings| listen.tls.is_some() == (uri.scheme_str() == Some("https"));
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    let is_below = |domain: &String| {
-        let front = host.strip_suffix(domain.as_str());
-        front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
-    };
-    let has_domain = |listen: &&ListenSettings| listen.domains.iter().any(is_below) && speaks(listen);
-    let by_name = || all().find(is_named).or_else(|| all().find(has_domain));
-    let by_url = named.and_then(|_| by_name().or_else(|| all().find(speaks)));
-    by_url.or_else(|| all().next())
-}
-
-/// Returns whether a client with this URL connects to the listener: by its path, or by its port at
-/// any address.
-fn leads_to(uri: &Uri, address: &ListenAddress) -> bool {
-    let Some(socket) = address.socket() else { return uri.authority().is_some() };
-    let is_own = |authority: &Authority| Host::parse(authority.as_str()).is_ok_and(|(host, _)| host.is_own());
-    uri.authority().is_some_and(is_own) && uri.port_u16() == Some(socket.port())
-}
-
-/// Returns the address that a client on this machine connects to for a listener.
-fn connected_to(address: SocketAddr) -> SocketAddr {
-    let local: IpAddr =
-        if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-    let ip = if address.ip().is_unspecified() { local } else { address.ip() };
-    SocketAddr::new(ip, address.port())
-}
-
-/// Returns the `Host` that a client sends to address the listener itself.
-fn own_host(address: &ListenAddress) -> String {
-    match address.socket() {
-        Some(address) if !address.ip().is_unspecified() => address.to_string(),
-        Some(_) | None => "localhost".to_owned(),
-    }
-}
-
-pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
-    let name = name.trim().parse().map_err(|_| "invalid header name".to_owned())?;
-    let value = HeaderValue::from_bytes(value.trim().as_bytes());
-    Ok((name, value.map_err(|_| "invalid header value".to_owned())?))
 }

@@ -28,6 +28,11 @@ impl ActionPattern {
         if fits { Ok(Self(TextPattern::lower_case(text))) } else { Err(InvalidAction::Form) }
     }
 
+    /// Returns the text in lower case.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     pub(super) fn is_any(&self) -> bool {
         self.0.as_str() == "*"
     }

@@ -184,6 +184,34 @@ impl ConditionTest {
         exact.iter().map(|value| &**value).chain(like)
     }
 
+    /// Returns whether the test is about this key.
+    pub(super) fn is_about(&self, key: &KnownKey) -> bool {
+        matches!(&self.key, ConditionKey::Known(known) if known == key)
+    }
+
+    pub(super) fn is_negated(&self) -> bool {
+        self.negated
+    }
+
+    /// Returns the values, if they are texts.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        match &self.values {
+            ConditionValues::Exact(values) | ConditionValues::IgnoringCase(values) => {
+                values.iter().map(|value| &**value).collect()
+            }
+            ConditionValues::Like(patterns) => patterns.iter().map(TextPattern::as_str).collect(),
+            ConditionValues::Dates(..)
+            | ConditionValues::Bools(_)
+            | ConditionValues::Networks(_)
+            | ConditionValues::Opaque => Vec::new(),
+        }
+    }
+
+    /// Returns whether `*` and `?` of the values are wildcards.
+    pub(super) fn has_patterns(&self) -> bool {
+        matches!(self.values, ConditionValues::Like(_))
+    }
+
     /// Evaluates the test for a request.
     pub(super) fn evaluate(&self, facts: &RequestFacts<'_>) -> TestResult {
         let key = match &self.key {

@@ -4,6 +4,7 @@
 mod action_pattern;
 mod condition_key;
 mod condition_test;
+mod lint;
 mod resource_pattern;
 mod strict_json;
 mod text_pattern;
@@ -12,6 +13,7 @@ use action_pattern::ActionPattern;
 pub(crate) use action_pattern::InvalidAction;
 pub(crate) use condition_test::InvalidCondition;
 use condition_test::{ConditionOperator, ConditionTest, TestResult};
+pub(crate) use lint::{DocumentFinding, find_mistakes};
 pub(crate) use resource_pattern::InvalidResource;
 use resource_pattern::ResourcePattern;
 use strict_json::StrictJson;
@@ -22,6 +24,8 @@ use super::request_facts::RequestFacts;
 /// A RAM policy document of version 1 ("Policy structure and syntax", RAM documentation).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PolicyDocument {
+    /// The setting or the file that it comes from.
+    name: Box<str>,
     text: Box<str>,
     statements: Vec<PolicyStatement>,
 }
@@ -120,20 +124,9 @@ struct PolicyStatement {
 
 /// The effect of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StatementEffect {
+pub(super) enum StatementEffect {
     Allow,
     Deny,
-}
-
-impl StatementEffect {
-    /// Returns the effect as a document names it.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "Allow",
-            Self::Deny => "Deny",
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +170,17 @@ impl PolicyDocument {
                 .map_err(|error| InvalidDocument::Statement { index, error })
         };
         let statements = all.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
-        Ok(Self { text: text.into(), statements })
+        Ok(Self { name: UNNAMED.into(), text: text.into(), statements })
+    }
+
+    /// Returns the document with the name of the setting or the file that it comes from.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// Returns the name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the text of the document.
@@ -193,9 +196,10 @@ impl PolicyDocument {
         allowing.flat_map(|statement| &statement.conditions).flat_map(ConditionTest::prefixes).collect()
     }
 
-    /// Returns whether a statement grants every action on every resource without a condition.
-    pub(super) fn grants_everything(&self) -> bool {
-        self.statements.iter().any(PolicyStatement::grants_everything)
+    /// Returns the position of a statement that grants every action on every resource without a
+    /// condition.
+    pub(super) fn granting_everything(&self) -> Option<usize> {
+        self.statements.iter().position(PolicyStatement::grants_everything)
     }
 
     /// Returns whether a statement denies anything.
@@ -268,15 +272,20 @@ impl PolicyStatement {
     /// Returns whether the actions and the resources of the statement include a permission. An
     /// `Allow` must cover the whole resource, and a `Deny` a part of it.
     fn reaches(&self, permission: &RequiredPermission<'_>, region: &str) -> bool {
-        let acts = match &self.actions {
-            ActionList::Listed(patterns) => patterns.iter().any(|one| one.matches(permission.action)),
-            ActionList::AllBut(patterns) => !patterns.iter().any(|one| one.matches(permission.action)),
-        };
+        let acts = self.selects(permission.action);
         let mut resources = self.resources.iter();
         let resource = &permission.resource;
         acts && match self.effect {
             StatementEffect::Allow => resources.any(|one| one.covers(resource, region)),
             StatementEffect::Deny => resources.any(|one| one.meets(resource, region)),
+        }
+    }
+
+    /// Returns whether the statement is about an action.
+    fn selects(&self, action: &str) -> bool {
+        match &self.actions {
+            ActionList::Listed(patterns) => patterns.iter().any(|one| one.matches(action)),
+            ActionList::AllBut(patterns) => !patterns.iter().any(|one| one.matches(action)),
         }
     }
 
@@ -294,6 +303,9 @@ impl PolicyStatement {
             .all(|test| matches!(test.evaluate(facts), TestResult::Holds | TestResult::Undecided))
     }
 }
+
+/// The name of a document of which only the text is known.
+const UNNAMED: &str = "policy";
 
 fn parse_effect(value: &StrictJson) -> Result<StatementEffect, InvalidStatement> {
     match value {

@@ -121,6 +121,13 @@ impl TextPattern {
         tree.is_start_of(literal) || (goes_on && tree.starts_with(literal))
     }
 
+    /// Returns whether the pattern matches every text that `narrower` matches. `false` for patterns
+    /// for which this is hard to decide.
+    pub(super) fn includes(&self, narrower: &Self) -> bool {
+        // Without `?`, only a `*` of the pattern matches a wildcard of the other.
+        self == narrower || (!self.0.contains('?') && self.matches(PatternSubject::text(&narrower.0)))
+    }
+
     /// Returns the text before the first wildcard.
     pub(super) fn literal(&self) -> &str {
         self.0.split(['*', '?']).next().unwrap_or_default()

@@ -395,7 +395,7 @@ fn parse_tags(text: &str) -> Result<Vec<ObjectTag>, NotUnderstood> {
 }
 
 /// Actions that are replaced if the request names a version of the object.
-const VERSIONED: [(&str, &str); 9] = [
+pub(super) const VERSIONED: [(&str, &str); 9] = [
     ("oss:GetObject", "oss:GetObjectVersion"),
     ("oss:DeleteObject", "oss:DeleteObjectVersion"),
     ("oss:GetObjectAcl", "oss:GetObjectVersionAcl"),
