@@ -1,7 +1,8 @@
 """Keys that the proxy hands out, for the unmodified libraries and SDKs of the vendor, and for botocore.
 
 Two replicas of a central proxy hand out keys with a lifetime of one minute, to tokens. A local instance fetches them with a token
-and passes them on. Between the two attempts of each library the keys expire, and both replicas are restarted."""
+and passes them on. `run` does so too, for its command. Between the two attempts of each library the keys expire, and both
+replicas are restarted."""
 
 import json
 import os
@@ -57,7 +58,7 @@ credentials = "central"
 [credentials.central]
 type = "uri"
 url = "http://127.0.0.1:{central_keys}/credentials"
-authorization_file = "{authorization}"
+bearer_token_file = "{token}"
 """
 LIFETIME_S = 60
 # The libraries that send the user name and the password of a credentials URI.
@@ -130,12 +131,18 @@ class Servers:
             self.serve(f"central-{index}", CENTRAL.format(oss=self.oss_port, **ports), ports["admin"])
 
     def start_local(self):
-        authorization = self.folder / "authorization"
-        authorization.write_text(f"Bearer {self.token}", encoding="utf-8")
-        authorization.chmod(0o600)
-        text = LOCAL.format(authorization=authorization, central=self.centrals[0]["data"],
+        token = self.folder / "token"
+        token.write_text(self.token, encoding="utf-8")
+        token.chmod(0o600)
+        text = LOCAL.format(token=token, central=self.centrals[0]["data"],
                             central_keys=self.centrals[0]["keys"], **self.local)
         self.serve("local", text, self.local["admin"])
+
+    def run(self, program):
+        """Returns the program as the command of `run`, which ignores the listeners of the local instance."""
+        run = [self.binary, "run", "--config", self.folder / "local.toml", "--log-level", "error", "--"]
+        # A library asks the metadata service before the credentials URI.
+        return ["env", "ALIBABA_CLOUD_ECS_METADATA_DISABLED=true", *run, *program]
 
     def restart_centrals(self):
         for process in self.processes[:2]:
@@ -191,7 +198,7 @@ def report(programs, servers, has_metadata):
     begun = time.monotonic()
     started = [subprocess.Popen(program, env=environment(servers, has_metadata), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 stderr=subprocess.DEVNULL, text=True)
-               for program in programs]
+               for program in [*programs, servers.run(programs[0])]]
     passed = failed = 0
     keys = {}
     for number in range(2):

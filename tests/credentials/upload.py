@@ -73,7 +73,9 @@ SOURCES = {
     "uri with userinfo": lambda: vendor(Config(type="credentials_uri", credentials_uri=os.environ["USERINFO"])),
     "container": container,
 }
-if "METADATA" in os.environ:
+if "ALIBABA_CLOUD_CREDENTIALS_URI" in os.environ:  # this is the command of `run`
+    SOURCES = {"default chain of run": lambda: vendor(None), "container of run": container}
+elif "METADATA" in os.environ:
     SOURCES["ecs_ram_role"] = lambda: vendor(Config(type="ecs_ram_role", disable_imds_v1=True))
 
 
@@ -87,7 +89,7 @@ def main():
                 result = upload(get)
             except Exception as error:  # any exception is a result
                 result = {"error": f"{type(error).__name__}: {error}"}
-            library = "botocore" if name == "container" else "alibabacloud_credentials"
+            library = "botocore" if name.startswith("container") else "alibabacloud_credentials"
             print(json.dumps({"library": library, "source": name, "attempt": attempt, **result}), flush=True)
         print("{}", flush=True)
         sys.stdin.readline()
