@@ -1,7 +1,6 @@
 //! Builds everything that a configuration needs: credential sources, certificates and sockets. All
 //! of it is built before any of it is used, so that an invalid configuration changes nothing.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,7 +182,7 @@ impl AppBuilder {
                 &self.counters,
                 before.map(|before| &before.built.state.callers),
             ),
-            passed_on: signers::passed_on(&draft.listeners, sources),
+            passed_on: signers::passed_on(draft.listeners.iter().map(|listener| &listener.listen), sources),
             access_log: log.access,
             counters: Arc::clone(&self.counters),
             services: Arc::clone(&self.services),
@@ -401,7 +400,7 @@ pub(crate) fn try_start(
             &ProcessCounters::default(),
             None,
         ),
-        passed_on: HashMap::new(),
+        passed_on: signers::passed_on(config.listen.iter(), sources),
         access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
         services: Arc::default(),

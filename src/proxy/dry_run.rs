@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::ProxyError;
+use super::key_page;
 use super::request::InboundRequest;
 use super::sign;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
@@ -19,6 +20,7 @@ use crate::oss::{Bucket, Key, Operation, Query};
 use crate::policy::PolicyDecision;
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::RejectionCode;
+use crate::time::Timestamp;
 
 /// The results of a dry run. A field is `None` if its stage was not reached.
 #[derive(Default)]
@@ -41,6 +43,10 @@ pub(crate) struct DryRunReport {
     pub(crate) source: Option<Arc<CredentialSource>>,
     /// The credentials used for signing.
     pub(crate) credentials: Option<Arc<Credentials>>,
+    /// The expiry of the access key that the client would get.
+    pub(crate) key_expiry: Option<Timestamp>,
+    /// The name of the role that the client would get.
+    pub(crate) role: Option<String>,
     /// The head that would be sent to the upstream.
     pub(crate) outbound: Option<OutboundHead>,
     /// The error response, if the request is rejected.
@@ -77,7 +83,8 @@ pub(crate) struct RejectionReason {
     pub(crate) message: String,
 }
 
-/// Runs the stages up to the signature, which is made at `now`. Credentials must be valid by the
+/// Runs the stages up to the signature, which is made at `now`, or up to the access key that the
+/// listener hands out. Credentials must be valid by the
 /// clock of `core`. Credential sources are not queried: the caller refreshes them first.
 pub(crate) async fn explain(
     core: &WorkerCore,
@@ -86,6 +93,12 @@ pub(crate) async fn explain(
     now: &Rc<SigningTime>,
 ) -> DryRunReport {
     let mut explained = DryRunReport::default();
+    if listener.rules.content.is_credentials() {
+        let mut inbound = InboundRequest::from_head(head, Rc::default());
+        let answered = key_page::answer(core, listener, &mut inbound, &mut explained).await;
+        explained.refused = answered.err().map(|refusal| RejectionReason::new(&refusal));
+        return explained;
+    }
     match outbound(core, listener, head, now, &mut explained).await {
         Ok(outbound) => explained.outbound = Some(outbound),
         Err(refusal) => explained.refused = Some(RejectionReason::new(&refusal)),
@@ -141,6 +154,18 @@ impl RequestTrace for DryRunReport {
             route.signature = Some(version);
         }
         self.source = Some(Arc::clone(source));
+    }
+
+    fn record_key_source(&mut self, source: &Arc<CredentialSource>) {
+        self.source = Some(Arc::clone(source));
+    }
+
+    fn record_key_expiry(&mut self, expires: Timestamp) {
+        self.key_expiry = Some(expires);
+    }
+
+    fn record_role(&mut self, name: &str) {
+        self.role = Some(name.to_owned());
     }
 
     fn record_credentials(&mut self, credentials: &Arc<Credentials>) {

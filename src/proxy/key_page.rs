@@ -9,14 +9,13 @@ use super::key_document::{KeyDocument, ServedKey};
 use super::key_error::KeyRequestError;
 use super::request::InboundRequest;
 use super::state::{AcceptingListener, WorkerCore};
-use super::trace::RequestTrace as _;
+use super::trace::RequestTrace;
 use crate::address::ListenerReach;
 use crate::caller::{
     self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, ListenerContent, is_handed_out,
 };
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Key, Operation, Query, SigningProduct};
-use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
 
 /// A page of a listener that serves access keys.
@@ -57,7 +56,7 @@ pub(super) async fn answer(
     core: &WorkerCore,
     listener: &AcceptingListener,
     inbound: &mut InboundRequest,
-    access: &mut AccessLogEvent,
+    trace: &mut impl RequestTrace,
 ) -> Result<KeyDocument, ProxyError> {
     if core.is_full() {
         return Err(ProxyError::Full(core.state().limits.requests));
@@ -74,7 +73,7 @@ pub(super) async fn answer(
     }
     if page == KeyPage::Session {
         // Clients of the metadata service require one. It protects nothing, so it is not checked.
-        return Ok(KeyDocument::text(access.id.to_string()));
+        return Ok(KeyDocument::text(SESSION_TOKEN.to_owned()));
     }
     if page == KeyPage::Container {
         name_scheme(&mut headers, rules.identify);
@@ -87,50 +86,75 @@ pub(super) async fn answer(
         identified = identify(core, listener, inbound, &mut headers, now);
     }
     let client = identified?;
-    access.record_caller(&client, core.state());
+    trace.record_caller(&client, core.state());
     let permit = match client.proven() {
-        Some(caller) => core.state().callers.begin(caller, core.transport().queue()).await?,
-        None => None,
+        Some(caller) if trace.is_limited() => {
+            core.state().callers.begin(caller, core.transport().queue()).await?
+        }
+        Some(_) | None => None,
     };
-    let document = document(core, &rules.content, page, &client).await?;
+    let page = IdentifiedPage { page, content: &rules.content, client: &client };
+    let document = page.document(core, trace).await?;
     Ok(document.with_permit(permit))
 }
 
-/// Returns the document of a page for an identified client.
-async fn document(
-    core: &WorkerCore,
-    content: &ListenerContent,
-    page: KeyPage<'_>,
-    client: &CallerIdentity,
-) -> Result<KeyDocument, ProxyError> {
-    let now = core.clock().now();
-    let name = client_name(client, content);
-    match page {
-        KeyPage::Role => return Ok(KeyDocument::text(name.to_owned())),
-        KeyPage::OfRole(role) if role != name => return Err(KeyRequestError::Path.into()),
-        KeyPage::OfRole(_) | KeyPage::Uri | KeyPage::Container | KeyPage::Session => {}
-    }
-    let document = |key: &ServedKey<'_>| match page {
-        KeyPage::Container => KeyDocument::of_container(key),
-        KeyPage::Role | KeyPage::OfRole(_) => KeyDocument::of_instance(key, now),
-        KeyPage::Uri | KeyPage::Session => KeyDocument::of_uri(key),
-    };
-    match content {
-        ListenerContent::PassedOnKeys(source) => {
-            let source = core.state().passed_on.get(source).ok_or(KeyRequestError::Withdrawn)?;
-            let credentials = passed_on(core, source).await?;
-            Ok(document(&handed_out(&credentials, core.clock().now())?))
+/// A page, for an identified client.
+struct IdentifiedPage<'a> {
+    page: KeyPage<'a>,
+    content: &'a ListenerContent,
+    client: &'a CallerIdentity,
+}
+
+impl IdentifiedPage<'_> {
+    /// Returns the document of the page.
+    async fn document(
+        &self,
+        core: &WorkerCore,
+        trace: &mut impl RequestTrace,
+    ) -> Result<KeyDocument, ProxyError> {
+        let Self { page, content, client } = *self;
+        let now = core.clock().now();
+        let name = client_name(client, content);
+        match page {
+            KeyPage::Role => {
+                trace.record_role(name);
+                return Ok(KeyDocument::text(name.to_owned()));
+            }
+            KeyPage::OfRole(role) if role != name => return Err(KeyRequestError::Path.into()),
+            KeyPage::OfRole(_) | KeyPage::Uri | KeyPage::Container | KeyPage::Session => {}
         }
-        ListenerContent::HandedOutKeys | ListenerContent::Objects => {
-            let caller = client.proven().ok_or(IdentityError::Missing)?;
-            let issued = core.state().callers.directory.issue_key(caller, now, client.expires());
-            let key = issued.ok_or(KeyRequestError::Withdrawn)?.map_err(KeyRequestError::from)?;
-            Ok(document(&ServedKey {
-                id: &key.id,
-                secret: key.secret.expose(),
-                token: key.token.expose(),
-                expires: key.expires,
-            }))
+        match content {
+            ListenerContent::PassedOnKeys(source) => {
+                let source = core.state().passed_on.get(source).ok_or(KeyRequestError::Withdrawn)?;
+                trace.record_key_source(source);
+                let credentials = passed_on(core, source).await?;
+                trace.record_credentials(&credentials);
+                let key = handed_out(&credentials, core.clock().now())?;
+                trace.record_key_expiry(key.expires);
+                Ok(self.of_key(&key, now))
+            }
+            ListenerContent::HandedOutKeys | ListenerContent::Objects => {
+                let caller = client.proven().ok_or(IdentityError::Missing)?;
+                let issued = core.state().callers.directory.issue_key(caller, now, client.expires());
+                let key = issued.ok_or(KeyRequestError::Withdrawn)?.map_err(KeyRequestError::from)?;
+                trace.record_key_expiry(key.expires);
+                let key = ServedKey {
+                    id: &key.id,
+                    secret: key.secret.expose(),
+                    token: key.token.expose(),
+                    expires: key.expires,
+                };
+                Ok(self.of_key(&key, now))
+            }
+        }
+    }
+
+    /// Returns a key in the form of the page.
+    fn of_key(&self, key: &ServedKey<'_>, now: Timestamp) -> KeyDocument {
+        match self.page {
+            KeyPage::Container => KeyDocument::of_container(key),
+            KeyPage::Role | KeyPage::OfRole(_) => KeyDocument::of_instance(key, now),
+            KeyPage::Uri | KeyPage::Session => KeyDocument::of_uri(key),
         }
     }
 }
@@ -202,6 +226,8 @@ fn handed_out(credentials: &Credentials, now: Timestamp) -> Result<ServedKey<'_>
     Ok(ServedKey { id, secret: secret.expose(), token: token.expose(), expires })
 }
 
+/// The session token, which is the same for each client.
+const SESSION_TOKEN: &str = "no-session-is-kept";
 /// The paths of the roles of an ECS instance. Some clients write the second one.
 const ROLES: [&str; 2] =
     ["/latest/meta-data/ram/security-credentials/", "/latest/meta-data/Ram/security-credentials/"];

@@ -10,6 +10,7 @@ use crate::oss::Bucket;
 use crate::policy::PolicyDecision;
 use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogEvent, LoggedCaller};
+use crate::time::Timestamp;
 
 /// A recorder of the stages up to the signature. A stage records its result before the next one
 /// consumes it, so a rejection keeps the earlier results. Results that are not needed are ignored.
@@ -33,6 +34,15 @@ pub(super) trait RequestTrace {
 
     /// Records the credentials before they sign.
     fn record_credentials(&mut self, _credentials: &Arc<Credentials>) {}
+
+    /// Records the source whose keys are passed on.
+    fn record_key_source(&mut self, _source: &Arc<CredentialSource>) {}
+
+    /// Records the expiry of an access key that the client gets.
+    fn record_key_expiry(&mut self, _expires: Timestamp) {}
+
+    /// Records the name of the role that the client gets.
+    fn record_role(&mut self, _name: &str) {}
 
     /// Records that the signature was made.
     fn record_signature(&mut self, _credentials: &Credentials, _version: SignatureVersion) {}
