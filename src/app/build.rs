@@ -1,7 +1,6 @@
 //! Builds everything that a configuration needs: credential sources, certificates and sockets. All
 //! of it is built before any of it is used, so that an invalid configuration changes nothing.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,7 +197,7 @@ impl AppBuilder {
                 &self.counters,
                 before.map(|before| &before.built.state.callers),
             ),
-            passed_on: signers::passed_on(&draft.listeners, sources),
+            passed_on: signers::passed_on(draft.listeners.iter().map(|listener| &listener.listen), sources),
             access_log: log.access,
             audit: self.audit.clone(),
             number: before.map_or(1, |before| before.built.state.number + 1),
@@ -418,7 +417,7 @@ pub(crate) fn try_start(
             &ProcessCounters::default(),
             None,
         ),
-        passed_on: HashMap::new(),
+        passed_on: signers::passed_on(config.listen.iter(), sources),
         access_log: telemetry::AccessLogging::No,
         audit: None,
         number: 0,

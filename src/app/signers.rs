@@ -11,7 +11,7 @@ use crate::admin;
 use crate::config::UpstreamSettings;
 use crate::credentials::{CredentialSource, NamedSpec, ProviderSpec, SourceMap};
 use crate::proxy::UpstreamSigning;
-use crate::server::ListenerPlan;
+use crate::server::ListenSettings;
 use crate::transport::TrustStoreId;
 
 /// Returns the signature version, the source and the trust store for each upstream.
@@ -47,15 +47,15 @@ pub(super) fn signers(
 }
 
 /// Returns the sources whose keys the listeners pass on, by name.
-pub(super) fn passed_on(
-    listeners: &[ListenerPlan],
+pub(super) fn passed_on<'a>(
+    listeners: impl Iterator<Item = &'a ListenSettings>,
     sources: &SourceMap,
 ) -> HashMap<String, Arc<CredentialSource>> {
-    let source = |listener: &ListenerPlan| {
-        let name = listener.listen.content.source()?;
+    let source = |listen: &ListenSettings| {
+        let name = listen.content.source()?;
         Some((name.to_owned(), Arc::clone(sources.get(name)?)))
     };
-    listeners.iter().filter_map(source).collect()
+    listeners.filter_map(source).collect()
 }
 
 /// Returns the routes for the admin interface.

@@ -79,7 +79,8 @@ impl RequestDescription<'_> {
         let is_tls = listen.tls.is_some();
         let protocol = if is_tls { "TLS" } else { "plain HTTP" };
         line(format_args!("{:12}{} {}", "request", self.method, target(self.url)));
-        line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
+        let content = if listen.content.is_credentials() { ", for keys" } else { "" };
+        line(format_args!("{:12}{} ({protocol}{content})", "listener", listen.address));
         if self.url.starts_with("https:") && !is_tls {
             line(format_args!(
                 "{:12}for https:// clients open a tunnel, which cannot be signed; use http://",
@@ -99,7 +100,9 @@ impl RequestDescription<'_> {
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = self.method.clone();
         head.uri = match uri.path_and_query() {
-            Some(target) if leads_to(&uri, &listen.address) => Uri::from(target.clone()),
+            Some(target) if leads_to(&uri, &listen.address) || listen.content.is_credentials() => {
+                Uri::from(target.clone())
+            }
             Some(_) | None => uri,
         };
         for (name, value) in self.headers {
@@ -142,8 +145,12 @@ pub(super) fn rules(listen: &ListenSettings) -> ListenerRules {
 }
 
 /// Returns the listener with the address or one of the domains in the URL. Otherwise returns the
-/// first listener with the scheme of the URL, or else the first.
+/// first listener for objects with the scheme of the URL, or else the first. A listener for keys is
+/// found by its port only.
 pub(super) fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettings> {
+    if let Some(listen) = all.iter().find(|listen| listen.content.is_credentials() && is_for(uri, listen)) {
+        return Some(listen);
+    }
     let all = || all.iter().filter(|listen| !listen.content.is_credentials());
     let named = uri.authority().map(Authority::as_str);
     let is_named = |listen: &&ListenSettings| {
@@ -159,6 +166,19 @@ pub(super) fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a L
     let by_name = || all().find(is_named).or_else(|| all().find(has_domain));
     let by_url = named.and_then(|_| by_name().or_else(|| all().find(speaks)));
     by_url.or_else(|| all().next())
+}
+
+/// Returns whether a URL has the port of the listener, and this host or one of its domains.
+fn is_for(uri: &Uri, listen: &ListenSettings) -> bool {
+    let implied = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(implied);
+    let is_served = |authority: &Authority| {
+        let host = authority.host();
+        let is_own = Host::parse(host).is_ok_and(|(host, _)| host.is_own());
+        is_own || listen.domains.iter().any(|domain| domain.eq_ignore_ascii_case(host))
+    };
+    listen.address.socket().is_some_and(|address| address.port() == port)
+        && uri.authority().is_some_and(is_served)
 }
 
 /// Returns whether a client with this URL connects to the listener: by its path, or by its port at

@@ -210,11 +210,10 @@ fn read_callers_file(
     team: Option<&TeamDirectory<'_>>,
     env: &dyn SourceEnv,
 ) -> std::io::Result<crate::credentials::SecretText> {
-    let path = match team {
-        Some(team) => team.confined.resolve(path, env)?,
-        None => path.to_owned(),
-    };
-    env.read_regular(&path, CALLERS_FILE_MAX)
+    match team {
+        Some(team) => team.confined.read(path, CALLERS_FILE_MAX, env),
+        None => env.read_regular(path, CALLERS_FILE_MAX),
+    }
 }
 
 /// Parses a file of callers. Returns `None` after it has reported an error in the syntax.

@@ -324,10 +324,7 @@ impl<'a> SecretResolver<'a> {
     fn read(&self, path: &Path) -> io::Result<SecretText> {
         match &self.scope {
             SecretScope::Main | SecretScope::CallersFile => self.env.read_secret(path),
-            SecretScope::TeamFile(directory) => {
-                let resolved = directory.resolve(path, self.env);
-                resolved.and_then(|path| self.env.read_regular(&path, TEAM_SECRET_MAX))
-            }
+            SecretScope::TeamFile(directory) => directory.read(path, TEAM_SECRET_MAX, self.env),
         }
     }
 

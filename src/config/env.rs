@@ -170,6 +170,11 @@ impl SourceEnv for TrackedEnv<'_> {
         self.env.read_regular(path, max)
     }
 
+    fn read_beneath(&self, directory: &Path, path: &Path, max: usize) -> io::Result<SecretText> {
+        self.files.lock().push(directory.join(path));
+        self.env.read_beneath(directory, path, max)
+    }
+
     fn list_directory(&self, path: &Path) -> io::Result<Vec<String>> {
         self.env.list_directory(path)
     }

@@ -7,6 +7,7 @@ pub(crate) mod build_sources;
 mod chain;
 mod circuit_breaker;
 mod clock_skew;
+mod confined_file;
 mod credentials_document;
 mod custom;
 mod ecs;

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use super::confined_file::open_beneath;
 use crate::secret::Secret;
 
 /// The content of a file with a secret.
@@ -76,7 +77,18 @@ impl SecretText {
     /// The reason that the file cannot be read.
     pub(crate) fn read_regular(path: &Path, max: usize) -> io::Result<Self> {
         // The open is non-blocking, because opening a pipe without a writer would block.
-        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+        Self::read_open(OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?, max)
+    }
+
+    /// Reads a regular file of at most `max` bytes inside of a directory, by its path relative to it.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read; [`ErrorKind::CrossesDevices`] if it is outside.
+    pub(crate) fn read_beneath(directory: &Path, path: &Path, max: usize) -> io::Result<Self> {
+        Self::read_open(open_beneath(directory, path)?, max)
+    }
+
+    fn read_open(file: File, max: usize) -> io::Result<Self> {
         let file = OpenSecretFile::new(file)?;
         if !file.metadata.is_file() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));

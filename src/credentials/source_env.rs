@@ -65,6 +65,16 @@ pub trait SourceEnv: Clock {
         SecretText::read_regular(path, max)
     }
 
+    /// Reads a regular file inside of a directory as [`Self::read_regular`] does, by its path relative
+    /// to the directory. The check that it is inside and the open are one step.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read. It is [`io::ErrorKind::CrossesDevices`] if the path
+    /// leads out of the directory, also by a symbolic link.
+    fn read_beneath(&self, directory: &Path, path: &Path, max: usize) -> io::Result<SecretText> {
+        SecretText::read_beneath(directory, path, max)
+    }
+
     /// Returns the names of the entries of a directory, in any order. Names that are not UTF-8 are
     /// left out.
     ///

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::ProxyError;
+use super::key_page;
 use super::request::InboundRequest;
 use super::sign;
 use super::stages::LocatedRequest;
@@ -21,6 +22,7 @@ use crate::oss::{Bucket, Key, Operation, Query};
 use crate::policy::{CallerRights, NotUnderstood, PermissionDecision, PolicyDecision, RequestShape};
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::RejectionCode;
+use crate::time::Timestamp;
 
 /// The results of a dry run. A field is `None` if its stage was not reached.
 #[derive(Default)]
@@ -45,6 +47,10 @@ pub(crate) struct DryRunReport {
     pub(crate) source: Option<Arc<CredentialSource>>,
     /// The credentials used for signing.
     pub(crate) credentials: Option<Arc<Credentials>>,
+    /// The expiry of the access key that the client would get.
+    pub(crate) key_expiry: Option<Timestamp>,
+    /// The name of the role that the client would get.
+    pub(crate) role: Option<String>,
     /// The head that would be sent to the upstream.
     pub(crate) outbound: Option<OutboundHead>,
     /// The error response, if the request is rejected.
@@ -98,7 +104,8 @@ pub(crate) struct RejectionReason {
     pub(crate) message: String,
 }
 
-/// Runs the stages up to the signature, which is made at `now`. Credentials must be valid by the
+/// Runs the stages up to the signature, which is made at `now`, or up to the access key that the
+/// listener hands out. Credentials must be valid by the
 /// clock of `core`. Credential sources are not queried: the caller refreshes them first.
 pub(crate) async fn explain(
     core: &WorkerCore,
@@ -107,6 +114,12 @@ pub(crate) async fn explain(
     now: &Rc<SigningTime>,
 ) -> DryRunReport {
     let mut explained = DryRunReport::default();
+    if listener.rules.content.is_credentials() {
+        let mut inbound = request.into_inbound();
+        let answered = key_page::answer(core, listener, &mut inbound, &mut explained).await;
+        explained.refused = answered.err().map(|refusal| RejectionReason::new(&refusal));
+        return explained;
+    }
     match outbound(core, listener, request, now, &mut explained).await {
         Ok(outbound) => explained.outbound = Some(outbound),
         Err(refusal) => explained.refused = Some(RejectionReason::new(&refusal)),
@@ -215,6 +228,18 @@ impl RequestTrace for DryRunReport {
             route.signature = Some(version);
         }
         self.source = Some(Arc::clone(source));
+    }
+
+    fn record_key_source(&mut self, source: &Arc<CredentialSource>) {
+        self.source = Some(Arc::clone(source));
+    }
+
+    fn record_key(&mut self, _id: &str, expires: Timestamp) {
+        self.key_expiry = Some(expires);
+    }
+
+    fn record_role(&mut self, name: &str) {
+        self.role = Some(name.to_owned());
     }
 
     fn record_credentials(&mut self, credentials: &Arc<Credentials>) {

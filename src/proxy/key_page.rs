@@ -9,14 +9,13 @@ use super::key_document::{KeyDocument, ServedKey};
 use super::key_error::KeyRequestError;
 use super::request::InboundRequest;
 use super::state::{AcceptingListener, WorkerCore};
-use super::trace::RequestTrace as _;
+use super::trace::RequestTrace;
 use crate::address::ListenerReach;
 use crate::caller::{
     self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, ListenerContent, is_handed_out,
 };
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Key, Operation, Query, SigningProduct};
-use crate::telemetry::{AccessLogEvent, AuditedKey};
 use crate::time::Timestamp;
 
 /// A page of a listener that serves access keys.
@@ -66,7 +65,7 @@ pub(super) async fn answer(
     core: &WorkerCore,
     listener: &AcceptingListener,
     inbound: &mut InboundRequest,
-    access: &mut AccessLogEvent,
+    trace: &mut impl RequestTrace,
 ) -> Result<KeyDocument, ProxyError> {
     if core.is_full() {
         return Err(ProxyError::Full(core.state().limits.requests));
@@ -81,12 +80,10 @@ pub(super) async fn answer(
     if !page.allows(inbound.method()) {
         return Err(KeyRequestError::Method.into());
     }
-    if let Some(audit) = &mut access.audit {
-        audit.subject.operation = Some(page.operation());
-    }
+    trace.record_key_page(page.operation());
     if page == KeyPage::Session {
         // Clients of the metadata service require one. It protects nothing, so it is not checked.
-        return Ok(KeyDocument::text(access.id.to_string()));
+        return Ok(KeyDocument::text(SESSION_TOKEN.to_owned()));
     }
     if page == KeyPage::Container {
         name_scheme(&mut headers, rules.identify);
@@ -99,63 +96,76 @@ pub(super) async fn answer(
         identified = identify(core, listener, inbound, &mut headers, now);
     }
     let client = identified?;
-    access.record_caller(&client, core.state());
+    trace.record_caller(&client, core.state());
     let permit = match client.proven() {
-        Some(caller) => core.state().callers.begin(caller, core.transport().queue()).await?,
-        None => None,
+        Some(caller) if trace.is_limited() => {
+            core.state().callers.begin(caller, core.transport().queue()).await?
+        }
+        Some(_) | None => None,
     };
-    let document = document(core, &rules.content, page, &client, access).await?;
+    let page = IdentifiedPage { page, content: &rules.content, client: &client };
+    let document = page.document(core, trace).await?;
     Ok(document.with_permit(permit))
 }
 
-/// Returns the document of a page for an identified client.
-async fn document(
-    core: &WorkerCore,
-    content: &ListenerContent,
-    page: KeyPage<'_>,
-    client: &CallerIdentity,
-    access: &mut AccessLogEvent,
-) -> Result<KeyDocument, ProxyError> {
-    let now = core.clock().now();
-    let name = client_name(client, content);
-    match page {
-        KeyPage::Role => return Ok(KeyDocument::text(name.to_owned())),
-        KeyPage::OfRole(role) if role != name => return Err(KeyRequestError::Path.into()),
-        KeyPage::OfRole(_) | KeyPage::Uri | KeyPage::Container | KeyPage::Session => {}
-    }
-    let document = |key: &ServedKey<'_>| match page {
-        KeyPage::Container => KeyDocument::of_container(key),
-        KeyPage::Role | KeyPage::OfRole(_) => KeyDocument::of_instance(key, now),
-        KeyPage::Uri | KeyPage::Session => KeyDocument::of_uri(key),
-    };
-    match content {
-        ListenerContent::PassedOnKeys(source) => {
-            let source = core.state().passed_on.get(source).ok_or(KeyRequestError::Withdrawn)?;
-            let credentials = passed_on(core, source).await?;
-            let key = handed_out(&credentials, core.clock().now())?;
-            record_key(access, &key);
-            Ok(document(&key))
-        }
-        ListenerContent::HandedOutKeys | ListenerContent::Objects => {
-            let caller = client.proven().ok_or(IdentityError::Missing)?;
-            let issued = core.state().callers.directory.issue_key(caller, now, client.expires());
-            let key = issued.ok_or(KeyRequestError::Withdrawn)?.map_err(KeyRequestError::from)?;
-            let key = ServedKey {
-                id: &key.id,
-                secret: key.secret.expose(),
-                token: key.token.expose(),
-                expires: key.expires,
-            };
-            record_key(access, &key);
-            Ok(document(&key))
-        }
-    }
+/// A page, for an identified client.
+struct IdentifiedPage<'a> {
+    page: KeyPage<'a>,
+    content: &'a ListenerContent,
+    client: &'a CallerIdentity,
 }
 
-/// Notes the key for the audit log, which receives it before the client does.
-fn record_key(access: &mut AccessLogEvent, key: &ServedKey<'_>) {
-    if let Some(audit) = &mut access.audit {
-        audit.subject.handed_out = Some(AuditedKey { id: key.id.to_owned(), expires: key.expires });
+impl IdentifiedPage<'_> {
+    /// Returns the document of the page.
+    async fn document(
+        &self,
+        core: &WorkerCore,
+        trace: &mut impl RequestTrace,
+    ) -> Result<KeyDocument, ProxyError> {
+        let Self { page, content, client } = *self;
+        let now = core.clock().now();
+        let name = client_name(client, content);
+        match page {
+            KeyPage::Role => {
+                trace.record_role(name);
+                return Ok(KeyDocument::text(name.to_owned()));
+            }
+            KeyPage::OfRole(role) if role != name => return Err(KeyRequestError::Path.into()),
+            KeyPage::OfRole(_) | KeyPage::Uri | KeyPage::Container | KeyPage::Session => {}
+        }
+        match content {
+            ListenerContent::PassedOnKeys(source) => {
+                let source = core.state().passed_on.get(source).ok_or(KeyRequestError::Withdrawn)?;
+                trace.record_key_source(source);
+                let credentials = passed_on(core, source).await?;
+                trace.record_credentials(&credentials);
+                let key = handed_out(&credentials, core.clock().now())?;
+                trace.record_key(key.id, key.expires);
+                Ok(self.of_key(&key, now))
+            }
+            ListenerContent::HandedOutKeys | ListenerContent::Objects => {
+                let caller = client.proven().ok_or(IdentityError::Missing)?;
+                let issued = core.state().callers.directory.issue_key(caller, now, client.expires());
+                let key = issued.ok_or(KeyRequestError::Withdrawn)?.map_err(KeyRequestError::from)?;
+                trace.record_key(&key.id, key.expires);
+                let key = ServedKey {
+                    id: &key.id,
+                    secret: key.secret.expose(),
+                    token: key.token.expose(),
+                    expires: key.expires,
+                };
+                Ok(self.of_key(&key, now))
+            }
+        }
+    }
+
+    /// Returns a key in the form of the page.
+    fn of_key(&self, key: &ServedKey<'_>, now: Timestamp) -> KeyDocument {
+        match self.page {
+            KeyPage::Container => KeyDocument::of_container(key),
+            KeyPage::Role | KeyPage::OfRole(_) => KeyDocument::of_instance(key, now),
+            KeyPage::Uri | KeyPage::Session => KeyDocument::of_uri(key),
+        }
     }
 }
 
@@ -226,6 +236,8 @@ fn handed_out(credentials: &Credentials, now: Timestamp) -> Result<ServedKey<'_>
     Ok(ServedKey { id, secret: secret.expose(), token: token.expose(), expires })
 }
 
+/// The session token, which is the same for each client.
+const SESSION_TOKEN: &str = "no-session-is-kept";
 /// The paths of the roles of an ECS instance. Some clients write the second one.
 const ROLES: [&str; 2] =
     ["/latest/meta-data/ram/security-credentials/", "/latest/meta-data/Ram/security-credentials/"];

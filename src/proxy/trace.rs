@@ -10,7 +10,8 @@ use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::Bucket;
 use crate::policy::{CallerRights, NotUnderstood, PolicyDecision, RequestShape};
 use crate::sign::SignatureVersion;
-use crate::telemetry::{AccessLogEvent, LoggedCaller};
+use crate::telemetry::{AccessLogEvent, AuditedKey, LoggedCaller};
+use crate::time::Timestamp;
 
 /// A recorder of the stages up to the signature. A stage records its result before the next one
 /// consumes it, so a rejection keeps the earlier results. Results that are not needed are ignored.
@@ -51,6 +52,18 @@ pub(super) trait RequestTrace {
 
     /// Records the credentials before they sign.
     fn record_credentials(&mut self, _credentials: &Arc<Credentials>) {}
+
+    /// Records the source whose keys are passed on.
+    fn record_key_source(&mut self, _source: &Arc<CredentialSource>) {}
+
+    /// Records the name of a request for access keys.
+    fn record_key_page(&mut self, _operation: &'static str) {}
+
+    /// Records the access key that the client gets, by its id and its expiry.
+    fn record_key(&mut self, _id: &str, _expires: Timestamp) {}
+
+    /// Records the name of the role that the client gets.
+    fn record_role(&mut self, _name: &str) {}
 
     /// Records that the signature was made.
     fn record_signature(&mut self, _credentials: &Credentials, _version: SignatureVersion) {}
@@ -109,6 +122,18 @@ impl RequestTrace for AccessLogEvent {
 
     fn record_rejected_claim(&mut self, claimed: &Caller, state: &ProxyState) {
         state.callers.metrics(claimed).on_rejected_claim();
+    }
+
+    fn record_key_page(&mut self, operation: &'static str) {
+        if let Some(audit) = &mut self.audit {
+            audit.subject.operation = Some(operation);
+        }
+    }
+
+    fn record_key(&mut self, id: &str, expires: Timestamp) {
+        if let Some(audit) = &mut self.audit {
+            audit.subject.handed_out = Some(AuditedKey { id: id.to_owned(), expires });
+        }
     }
 
     fn record_signature(&mut self, credentials: &Credentials, version: SignatureVersion) {

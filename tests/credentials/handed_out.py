@@ -2,8 +2,8 @@
 
 Two replicas of a central proxy hand out keys with a lifetime of one minute, to a caller with a token, to one with a JSON Web Token,
 and to one with a client certificate. For libraries that send a bare GET, a local instance fetches them with the token or the JSON Web
-Token, and passes them on; a relay, as of a service mesh, has the certificate. Each caller may use the objects below its name only. Between the
-two attempts of each library the keys expire, and both replicas are restarted."""
+Token, and passes them on; a relay, as of a service mesh, has the certificate. `run` does so too, for its command. Each caller may use the objects
+below its name only. Between the two attempts of each library the keys expire, and both replicas are restarted."""
 
 import json
 import os
@@ -79,7 +79,7 @@ credentials = "central"
 [credentials.central]
 type = "uri"
 url = "http://127.0.0.1:{central_keys}/credentials"
-authorization_file = "{authorization}"
+bearer_token_file = "{token}"
 """
 LIFETIME_S = 60
 # The libraries that send the user name and the password of a credentials URI.
@@ -166,13 +166,19 @@ class Servers:
             self.serve(f"central-{index}", text, ports["admin"])
 
     def start_locals(self):
-        for name, token in (("token", self.token), ("jwt", self.jwt)):
-            authorization = self.folder / f"authorization-{name}"
-            authorization.write_text(f"Bearer {token}", encoding="utf-8")
-            authorization.chmod(0o600)
-            text = LOCAL.format(authorization=authorization, central=self.centrals[0]["data"],
+        for name, text in (("token", self.token), ("jwt", self.jwt)):
+            token = self.folder / f"token-{name}"
+            token.write_text(text, encoding="utf-8")
+            token.chmod(0o600)
+            text = LOCAL.format(token=token, central=self.centrals[0]["data"],
                                 central_keys=self.centrals[0]["keys"], **self.locals[name])
             self.serve(f"local-{name}", text, self.locals[name]["admin"])
+
+    def run(self, program):
+        """Returns the program as the command of `run`, which ignores the listeners of the local instance."""
+        run = [self.binary, "run", "--config", self.folder / "local-token.toml", "--log-level", "error", "--"]
+        # A library asks the metadata service before the credentials URI.
+        return ["env", "ALIBABA_CLOUD_ECS_METADATA_DISABLED=true", *run, *program]
 
     def restart_centrals(self):
         for process in self.processes[:2]:
@@ -233,7 +239,7 @@ def report(programs, servers, has_metadata):
     begun = time.monotonic()
     started = [subprocess.Popen(program, env=environment(servers, has_metadata), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 stderr=subprocess.DEVNULL, text=True)
-               for program in programs]
+               for program in [*programs, servers.run(programs[0])]]
     passed = failed = 0
     keys = {}
     for number in range(2):

@@ -30,7 +30,9 @@ def container(name):
     session = botocore.session.get_session()
 
     def get():
-        os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = os.environ["AWS_TOKEN_FILES"].format(name)  # read for each fetch
+        if name:
+            # Read for each fetch. The command of `run` needs none.
+            os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = os.environ["AWS_TOKEN_FILES"].format(name)
         given = session.get_credentials().get_frozen_credentials()
         return given.access_key, given.secret_key, given.token
 
@@ -80,10 +82,14 @@ def uri(variable):
 
 # The makers of the clients, with the callers that the keys are for.
 SOURCES = {source["name"]: (uri(source["variable"]), source["caller"]) for source in json.loads(os.environ["SOURCES"])}
-SOURCES["container"] = lambda: container("token"), "team-a"
-SOURCES["container by JWT"] = lambda: container("jwt"), "team-b"
-if "METADATA" in os.environ:
-    SOURCES["ecs_ram_role"] = lambda: vendor(Config(type="ecs_ram_role", disable_imds_v1=True)), "team-a"
+if "ALIBABA_CLOUD_CREDENTIALS_URI" in os.environ:  # this is the command of `run`
+    SOURCES = {"default chain of run": (lambda: vendor(None), "team-a"),
+               "container of run": (lambda: container(None), "team-a")}
+else:
+    SOURCES["container"] = lambda: container("token"), "team-a"
+    SOURCES["container by JWT"] = lambda: container("jwt"), "team-b"
+    if "METADATA" in os.environ:
+        SOURCES["ecs_ram_role"] = lambda: vendor(Config(type="ecs_ram_role", disable_imds_v1=True)), "team-a"
 
 
 def main():

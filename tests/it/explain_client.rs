@@ -1,4 +1,5 @@
-//! `explain --server-error` with the errors of the proxy for its callers.
+//! `explain --server-error` with the errors of the proxy for its callers, and `explain` for requests for
+//! keys.
 
 use oss_signing_proxy::internals::sign::SignatureVersion;
 
@@ -116,4 +117,82 @@ fn each_rejection_of_a_client_is_explained() {
         assert!(code == Some(0) && out.contains(words), "{words}: {code:?} {out}");
         all_in(&out, &["a proxy like this one rejected the request"]);
     }
+}
+
+/// A listener for keys, with a caller that has this setting.
+fn keys_for(setting: &str) -> String {
+    format!(
+        "[[listen]]\naddress = \"127.0.0.1:8770\"\nidentify = [\"key\"]\n\
+         [[listen]]\naddress = \"0.0.0.0:8772\"\nserve = \"credentials\"\nidentify = [\"token\"]\n\
+         domains = [\"keys.example.test\"]\nunsafe_plain = true\n\
+         [hand_out]\nmaster = [\"env:MASTER\"]\n\
+         [[caller]]\nname = \"team-a\"\nallow = \"read\"\ntoken = \"env:A_TOKEN\"\n{setting}\n"
+    )
+}
+
+/// Explains a request for keys, with a configuration of these sections.
+fn explain_keys(sections: &str, request: &[&str]) -> (Option<i32>, String) {
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&config, sections).expect("written");
+    let path = config.path().to_str().expect("a path");
+    let secrets = [
+        ("MASTER", "PlantedMasterOf40LettersAndDigits0123456"),
+        ("A_TOKEN", "TeamAPlantedTokenOf30Letters00"),
+    ];
+    let (code, out, errors) =
+        ask(&[&["--config", path, "GET"], request].concat(), &[&KEY[..], &secrets].concat());
+    let all = format!("{out}{errors}");
+    for (_, planted) in secrets {
+        assert!(!all.contains(planted), "{all}");
+    }
+    (code, all)
+}
+
+#[test]
+fn a_request_for_keys_is_explained_with_its_caller_and_what_it_gets() {
+    let bearer = "Authorization: Bearer TeamAPlantedTokenOf30Letters00";
+    let keys = keys_for("");
+    for host in ["127.0.0.1", "localhost", "keys.example.test"] {
+        let url = format!("http://{host}:8772/credentials");
+        let (code, out) = explain_keys(&keys, &[&url, "-H", bearer]);
+        assert_eq!(code, Some(0), "{out}");
+        all_in(
+            &out,
+            &[
+                "0.0.0.0:8772 (plain HTTP, for keys)",
+                "caller      team-a",
+                "would be handed out, valid until 2",
+            ],
+        );
+    }
+    let roles = "http://127.0.0.1:8772/latest/meta-data/ram/security-credentials/";
+    let (code, out) = explain_keys(&keys, &[roles, "-H", bearer]);
+    assert_eq!(code, Some(0), "{out}");
+    all_in(&out, &["role        team-a"]);
+    let url = "http://127.0.0.1:8772/credentials";
+    let late = keys_for("credentials_not_before = \"2999-01-01T00:00:00Z\"");
+    let rows: [(&str, &[&str], &[&str]); 5] = [
+        (&keys, &[url], &["refused     401 no-identity"]),
+        (&keys, &[url, "-H", "Authorization: Bearer wrong"], &["refused     401 no-identity"]),
+        (&keys, &["http://127.0.0.1:8772/other", "-H", bearer], &["refused     404 unknown-path"]),
+        (&keys, &["http://127.0.0.1:8772/credentials", "-H", "Host: evil.example"], &["refused     421"]),
+        (&late, &[url, "-H", bearer], &["caller      team-a", "only after 2999-01-01T00:00:00Z"]),
+    ];
+    for (sections, request, words) in rows {
+        let (code, out) = explain_keys(sections, request);
+        assert_eq!(code, Some(1), "{request:?}: {out}");
+        all_in(&out, words);
+        assert!(!out.contains("would be handed out"), "{out}");
+    }
+    // A path alone is for the listener of objects.
+    assert!(explain_keys(&keys, &["/credentials/k"]).1.contains("127.0.0.1:8770 (plain HTTP)"));
+}
+
+#[test]
+fn keys_that_cannot_be_passed_on_are_explained_with_their_source() {
+    let pass_on = "[[listen]]\naddress = \"127.0.0.1:8772\"\nserve = \"credentials\"\n\
+                   [hand_out]\ncredentials = \"default\"\n[credentials.default]\ntype = \"env\"\n";
+    let (code, out) = explain_keys(pass_on, &["http://127.0.0.1:8772/credentials"]);
+    assert_eq!(code, Some(1), "{out}");
+    all_in(&out, &["source \"default\"", "refused     503 credentials-unavailable", "not handed-out keys"]);
 }

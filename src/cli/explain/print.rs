@@ -44,6 +44,12 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
     if let Some(source) = source {
         describe(source);
     }
+    if let Some(role) = &explained.role {
+        entry("role", redact::printable(role.as_bytes()));
+    }
+    if let Some(expiry) = explained.key_expiry {
+        entry("key", format_args!("would be handed out, valid until {}", expiry.rfc3339()));
+    }
     if let Some(reason) = &explained.refused {
         entry("refused", format_args!("{} {}: {}", reason.status.as_u16(), reason.code, reason.message));
     }

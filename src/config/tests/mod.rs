@@ -76,6 +76,10 @@ impl SourceEnv for World {
         self.read_secret(path)
     }
 
+    fn read_beneath(&self, directory: &Path, path: &Path, _max: usize) -> io::Result<SecretText> {
+        self.read_secret(&directory.join(path))
+    }
+
     fn list_directory(&self, path: &Path) -> io::Result<Vec<String>> {
         let inside = |file: &&str| Some(Path::new(*file).strip_prefix(path).ok()?.to_str()?.to_owned());
         let names: Vec<String> = self.files.keys().filter_map(inside).collect();

@@ -137,6 +137,10 @@ impl SourceEnv for TeamFiles<'_> {
         Ok(SecretText::new(Secret::from(*text)))
     }
 
+    fn read_beneath(&self, directory: &Path, path: &Path, max: usize) -> io::Result<SecretText> {
+        self.read_regular(&directory.join(path), max)
+    }
+
     fn list_directory(&self, _path: &Path) -> io::Result<Vec<String>> {
         Ok(vec!["a.toml".to_owned(), "z.toml".to_owned()])
     }
