@@ -2,6 +2,7 @@
 //! may print.
 
 mod admin_client;
+mod audit;
 mod check;
 mod child;
 mod child_env;
@@ -60,6 +61,8 @@ enum CliCommand {
     Keys(keys::KeysArgs),
     /// Check policy documents, and test what a caller may do
     Policy(policy::PolicyArgs),
+    /// Read the audit log
+    Audit(audit::AuditArgs),
     /// Print a presigned URL
     Presign(presign::PresignArgs),
     /// Run an in-memory OSS emulator
@@ -103,6 +106,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> CommandExit {
         Some(CliCommand::Demo(arguments)) => demo::run(&arguments),
         Some(CliCommand::Keys(arguments)) => keys::run(&arguments),
         Some(CliCommand::Policy(arguments)) => policy::run(&arguments),
+        Some(CliCommand::Audit(arguments)) => audit::run(&arguments),
         Some(CliCommand::Presign(arguments)) => presign::run(&arguments),
         #[cfg(feature = "emulator")]
         Some(CliCommand::Emulate(arguments)) => emulate::run(&arguments),

@@ -26,14 +26,8 @@ pub(super) struct ListenSections {
     pub(super) admin: Option<AdminConfig>,
 }
 
-/// Reads the listeners, which serve these clients, and the admin interface.
-pub(super) fn read(
-    root: &ConfigSection<'_>,
-    clients: ServedClients,
-    hand_out: &HandOutSection,
-    secrets: &SecretResolver<'_>,
-    report: &mut ConfigReport,
-) -> ListenSections {
+/// Returns the sections of the listeners: at least one, and only one if its address is replaced.
+fn sections<'a>(root: &ConfigSection<'a>, report: &mut ConfigReport) -> Vec<ConfigSection<'a>> {
     let mut sections = match root.alone("listen") {
         Some(section) => vec![section],
         None => root.children("listen", report),
@@ -49,6 +43,18 @@ pub(super) fn read(
             section.check(&LISTEN, report);
         }
     }
+    sections
+}
+
+/// Reads the listeners, which serve these clients, and the admin interface.
+pub(super) fn read(
+    root: &ConfigSection<'_>,
+    clients: ServedClients,
+    hand_out: &HandOutSection,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> ListenSections {
+    let sections = sections(root, report);
     let mut claimed = ClaimedAddresses(Vec::new());
     let mut listeners = Vec::new();
     for section in &sections {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-use crate::support::{Answer, Client, KEY, Script, Served, ask, eventually, oss};
+use crate::support::{Answer, Client, KEY, Script, Served, ask, eventually, oss, run};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-oss-request-id: 665F0000\r\n\r\nok";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -182,6 +182,64 @@ fn a_key_that_is_handed_out_is_recorded_by_its_id() {
     for secret in ["AccessKeySecret", "SecurityToken"] {
         assert!(!text.contains(key[secret].as_str().expect("text")), "{secret}");
     }
+}
+
+#[test]
+fn suggested_documents_allow_what_was_done_and_nothing_else() {
+    let upstream = Script::answering(OK);
+    let audited = AuditedProxy::to_file(upstream.address);
+    let batch = b"<Delete><Object><Key>b/2/x</Key></Object><Object><Key>b/2/y</Key></Object></Delete>";
+    let done = [
+        ("PUT /files/a/1/x", "", &b"x"[..]),
+        ("GET /files/a/1/y?versionId=1", "", b""),
+        ("PUT /files/a/2/z", "x-oss-copy-source: /photos/c/x\r\nx-oss-tagging: k=v\r\n", b""),
+        ("GET /files?prefix=a%2F1%2F", "", b""),
+        ("POST /files?delete", "", batch),
+    ];
+    for (line, headers, body) in done {
+        assert_eq!(audited.send(ADMIN_TOKEN, line, headers, body).status, 200, "{line}");
+    }
+    // What is denied is not suggested, and what cannot be described is only counted.
+    assert_eq!(audited.send(TOKEN, "GET /files/b/x", "", b"").status, 403);
+    assert_eq!(audited.send(ADMIN_TOKEN, "GET /files/a?future=1", "", b"").status, 200);
+    let log = audited.path.to_str().expect("a path").to_owned();
+    let suggest = |more: &[&str]| {
+        let arguments: Vec<&str> = ["audit", "suggest", &log].iter().chain(more).copied().collect();
+        let (code, out, error) = run(&arguments, &KEY);
+        assert_eq!((code, error.as_str()), (Some(0), ""));
+        out
+    };
+    let all = suggest(&[]);
+    assert!(all.contains("# admin: 6 requests\n# not included: 1 requests"), "{all}");
+    assert!(all.contains("# the role that signs, for all of them: 6 requests\n"), "{all}");
+    assert!(!all.contains("# team-a"), "{all}");
+    let config = audited.directory.path().join("proxy.toml");
+    let document = suggest(&["--caller", "admin"]);
+    let limited = fs::read_to_string(&config).expect("a file");
+    let limited = limited.replace("allow = \"everything\"", &format!("policy = ['''{document}''']"));
+    fs::write(&config, limited).expect("written");
+    assert_eq!(audited.proxy.reload().0, 200, "{document}");
+    for (line, headers, body) in done {
+        assert_eq!(audited.send(ADMIN_TOKEN, line, headers, body).status, 200, "{line}");
+    }
+    for line in [
+        "PUT /files/b/2/x",
+        "GET /files/a/1/y",
+        "GET /files?prefix=a%2F",
+        "GET /photos/d/x",
+        "DELETE /files/a/1/x",
+        "PUT /files/a/1/x?acl",
+    ] {
+        assert_eq!(audited.send(ADMIN_TOKEN, line, "", b"").status, 403, "{line}");
+    }
+    // The statements of the other caller allowed nothing.
+    let config = config.to_str().expect("a path");
+    let variables = [KEY[0], KEY[1], ("TOKEN", TOKEN), ("ADMIN_TOKEN", ADMIN_TOKEN)];
+    let (code, out, _) = run(&["audit", "suggest", &log, "--config", config], &variables);
+    let unused: Vec<&str> =
+        out.lines().skip_while(|line| !line.starts_with("# statements")).skip(1).collect();
+    assert_eq!(code, Some(0));
+    assert!(unused.iter().all(|line| line.starts_with("# team-a: ")) && unused.len() == 2, "{unused:?}");
 }
 
 #[test]

@@ -370,7 +370,7 @@ fn listeners_on_free_ports_of_one_address_do_not_exchange_their_rules() {
         // One of the two has other settings.
         (format!("{}{closed}", listener("domains = [\"oss.example.test\"]")), [Some(200), Some(403)]),
         // Only one remains, and the other port is closed.
-        (closed.clone(), [None, Some(403)]),
+        (closed, [None, Some(403)]),
         // The remaining one has other settings.
         (listener(""), [None, Some(200)]),
     ];

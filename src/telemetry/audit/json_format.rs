@@ -121,12 +121,14 @@ pub(super) fn completion(
 pub(super) fn notice(
     time: Timestamp,
     notice: &AuditNotice<'_>,
+    keys: &KeyVisibility,
     (policies, part): (&[CallerPolicyDigests], RecordPart),
 ) -> Vec<u8> {
     match notice {
         AuditNotice::Configuration { number, changes, .. } => {
             let mut line = begin(time, "configuration");
             line.field("configuration", number);
+            line.field("keys", keys.as_str());
             write_part(&mut line, part);
             if part.number == 1 {
                 line.field("changes", changes);

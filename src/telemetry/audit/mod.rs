@@ -89,7 +89,7 @@ impl AuditLog {
         let mut lines = Vec::new();
         for (policies, part) in numbered(policies, self.settings.sink.record_part(), length) {
             lines.extend(match self.settings.format {
-                AuditFormat::Json => json_format::notice(now, notice, (policies, part)),
+                AuditFormat::Json => json_format::notice(now, notice, &self.settings.keys, (policies, part)),
                 AuditFormat::Ocsf => ocsf_format::notice(now, notice, (policies, part)),
             });
         }
@@ -112,13 +112,13 @@ impl AuditLog {
             self.queue.put(&lines);
             return Ok(());
         }
-        // guard: audit-before-upstream
         let Some(written) = self.queue.put_awaited(&lines) else {
             self.queue.drop_records(&lines);
             return Err(AuditUnavailable);
         };
         match timeout(BLOCK_TIMEOUT, written).await {
             Ok(Ok(())) => Ok(()),
+            // guard: audit-before-upstream
             Ok(Err(_)) | Err(_) => Err(AuditUnavailable),
         }
     }

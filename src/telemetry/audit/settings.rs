@@ -72,6 +72,16 @@ impl KeyVisibility {
         Hmac::new_from_slice(secret.as_bytes()).map_or(Self::Hidden, Self::Hash)
     }
 
+    /// Returns the name of the form in the configuration.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Prefix => "prefix",
+            Self::Hash(_) => "hash",
+            Self::Hidden => "none",
+        }
+    }
+
     /// Returns the form of a key; `None` if nothing of it may be shown.
     pub(super) fn show(&self, key: &str) -> Option<String> {
         match self {
@@ -100,12 +110,7 @@ impl AuditSinkAddress {
 
 impl fmt::Debug for KeyVisibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain => "Plain",
-            Self::Prefix => "Prefix",
-            Self::Hash(_) => "Hash(..)",
-            Self::Hidden => "Hidden",
-        })
+        f.debug_tuple("KeyVisibility").field(&self.as_str()).finish()
     }
 }
 
@@ -141,6 +146,6 @@ mod tests {
         }
         assert_eq!(KeyVisibility::Prefix.show("c.txt").as_deref(), Some(""));
         let secret = format!("{:?}", KeyVisibility::hashed_with("Jefe"));
-        assert_eq!(secret, "Hash(..)");
+        assert_eq!(secret, "KeyVisibility(\"hash\")");
     }
 }
