@@ -25,7 +25,6 @@ function open(bucket, more = {}) {
     sldEnable: plan.addressing === 'path',
     enableProxy: Boolean(plan.http_proxy),
     proxy: plan.http_proxy || undefined,
-    amendTimeSkewed: plan.clock_s * 1000,
     ...more,
   });
 }
