@@ -1,13 +1,14 @@
 """The runs with keys of a caller: clients sign with an access key of the proxy, which verifies it and signs with its own."""
 
-from . import clocks, rotation
+from . import clocks, rotation, scoped
 from .matrix import CallerKey, NOTHING, Run, UNSIGNED, WRONG, key_of
 from .servers import DOMAIN, upstream
 
 KEY, REVOKED, UNKNOWN, TOKEN = "caller's key", "revoked key", "unknown id", "key with a token"
 ID, SECRET = "team-a-1", "clients-suite-team-a-secret-KEEP-OUT-OF-LOGS"
 REVOKED_ID, REVOKED_SECRET = "gone-1", "clients-suite-gone-secret-KEEP-OUT-OF-LOGS"
-SECRETS = {"TEAM_A_SECRET": SECRET, "GONE_SECRET": REVOKED_SECRET, **rotation.SECRETS, **clocks.SECRETS}
+SECRETS = {"TEAM_A_SECRET": SECRET, "GONE_SECRET": REVOKED_SECRET, **rotation.SECRETS, **clocks.SECRETS,
+           **scoped.SECRETS}
 KEYS = {
     KEY: (ID, SECRET, ""),
     WRONG: (ID, "another-secret-of-nobody-at-all", ""),
@@ -50,6 +51,7 @@ allow = "everything"
 key = [{{ id = "{ID}", secret = "env:TEAM_A_SECRET" }}, {{ id = "{REVOKED_ID}", secret = "env:GONE_SECRET" }}]
 
 {rotation.section(is_late)}
+{scoped.section(world.scoped_buckets)}
 {clocks.SECTION if has_clock else ""}
 {upstream(port)}""")
 
@@ -71,7 +73,7 @@ def runs(cases, whole):
                 for keys in rejected_keys(index, whole)]
     unsigned = [new_run(client, "v4", "none", UNSIGNED) for client in clients if "none" in client["signatures"]]
     return tapped(accepted) + rejected + unsigned + [
-        run for part in (clocks, rotation) for run in part.runs(clients, whole)]
+        run for part in (clocks, rotation, scoped) for run in part.runs(clients, whole)]
 
 
 def accepted_runs(client, signature, index, whole):

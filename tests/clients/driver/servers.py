@@ -63,6 +63,7 @@ class World:
     def __init__(self, name, keys, buckets, skew_s=0):
         self.name, self.keys, self.buckets, self.skew_s = name, keys, buckets, skew_s
         self.emulator_port, self.proxy_ports, self.servers = free_port(), {}, []
+        self.scoped_buckets = []  # those of callers who are limited to a part of them
         self.callers_port, self.callers_config, self.taps, self.admin_ports = free_port(), None, [], {}
 
     def start(self, binary, folder):

@@ -82,7 +82,7 @@ final class SdkV1 implements Bridge.Client {
         try {
             return onObject(call);
         } catch (OSSException error) {
-            throw new Bridge.Refused(STATUS.getOrDefault(error.getErrorCode(), 0), error.getErrorCode(), error.getErrorMessage());
+            throw new Bridge.Refused(STATUS.getOrDefault(error.getErrorCode(), 0), error.getErrorCode(), error.getErrorMessage(), error.getRequestId());
         }
     }
 

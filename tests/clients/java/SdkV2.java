@@ -58,7 +58,7 @@ final class SdkV2 implements Bridge.Client {
             if (refusal == null) {
                 throw error;
             }
-            throw new Bridge.Refused(refusal.statusCode(), refusal.errorCode(), refusal.errorMessage());
+            throw new Bridge.Refused(refusal.statusCode(), refusal.errorCode(), refusal.errorMessage(), refusal.requestId());
         }
     }
 

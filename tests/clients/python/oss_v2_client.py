@@ -20,7 +20,7 @@ def refusals(call):
             cause = error.unwrap()
             if not isinstance(cause, oss.exceptions.ServiceError):
                 raise
-            raise Refused(cause.status_code, cause.code, cause.message) from error
+            raise Refused(cause.status_code, cause.code, cause.message, cause.request_id) from error
 
     return wrapped
 
