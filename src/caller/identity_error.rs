@@ -211,6 +211,18 @@ impl IdentityError {
         }
     }
 
+    /// Returns the time with which that of the client was compared, if they differ too much.
+    #[must_use]
+    pub(crate) fn server_time(&self) -> Option<Timestamp> {
+        if let Self::OtherDay { server_time }
+        | Self::Skewed { server_time, .. }
+        | Self::NotYetValid { server_time } = self
+        {
+            return Some(*server_time);
+        }
+        None
+    }
+
     /// Returns the elements that the error document has besides code and message.
     #[must_use]
     pub(crate) fn elements(&self) -> Vec<ErrorElement> {

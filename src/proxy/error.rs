@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::caller_limiter::CallerLimitError;
@@ -156,6 +156,14 @@ impl ProxyError {
             && let Ok(document) = HeaderValue::try_from(STANDARD.encode(document))
         {
             headers.insert(OSS_ERROR, document);
+        }
+        // It may differ from the local time. Some SDKs correct their clock by this header, others by
+        // the document.
+        if let Self::Unidentified(why) = self
+            && let Some(date) = why.server_time()
+            && let Ok(date) = HeaderValue::try_from(date.http_date())
+        {
+            headers.insert(DATE, date);
         }
         if status == StatusCode::UNAUTHORIZED {
             let is_invalid = matches!(self, Self::Unidentified(IdentityError::Jwt(_)));

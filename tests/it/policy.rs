@@ -181,11 +181,14 @@ fn what_was_judged_is_what_is_sent() {
     let source = |text| sent("/team-data/a/x", ("x-oss-copy-source", text));
     assert_eq!(source("other-data/pub%2Fy").as_deref(), Some("/other-data/pub/y"));
     assert_eq!(source("/other-data/%70ub/y%3Fz").as_deref(), Some("/other-data/pub/y%3Fz"));
+    // A plus is a space, as the first Go SDK writes it.
+    assert_eq!(source("/other-data/pub%2Fa+b%2B").as_deref(), Some("/other-data/pub/a%20b%2B"));
     let link = |text| sent("/team-data/a/l?symlink", ("x-oss-symlink-target", text));
     // A link needs the right to read its target.
     let refused = send(&proxy, "PUT", "/team-data/a/l?symlink", &[("x-oss-symlink-target", "b/t")], b"");
     assert_eq!(refused.status, 403);
     assert_eq!(link("a%2Ft").as_deref(), Some("a/t"));
+    assert_eq!(link("a%2Ft+1").as_deref(), Some("a/t%201"));
     let renamed = |text| sent("/team-data/a/new?x-oss-rename", ("x-oss-rename-source", text));
     assert_eq!(renamed("a%2Fold").as_deref(), Some("a/old"));
 }

@@ -16,8 +16,8 @@ pub(super) struct CopySource {
 }
 
 impl CopySource {
-    /// Parses the value of `x-oss-copy-source`. The text before the first `?` is percent-encoded;
-    /// a version follows without encoding.
+    /// Parses the value of `x-oss-copy-source`. The text before the first `?` is percent-encoded, with
+    /// `+` for a space, as the first Go SDK and ossutil write it. A version follows without encoding.
     pub(super) fn parse(text: &str) -> Result<Self, NotUnderstood> {
         let invalid = NotUnderstood::CopySource;
         let (path, version) = match text.split_once('?') {
@@ -30,7 +30,7 @@ impl CopySource {
         if version.is_some_and(|id| id.is_empty() || !id.bytes().all(is_version)) {
             return Err(invalid);
         }
-        let decoded = decode(path.as_bytes()).map_err(|_| invalid.clone())?;
+        let decoded = decode(path.replace('+', " ").as_bytes()).map_err(|_| invalid.clone())?;
         let decoded = String::from_utf8(decoded).map_err(|_| invalid.clone())?;
         let path = decoded.strip_prefix('/').unwrap_or(&decoded);
         let (bucket, key) = path.split_once('/').ok_or_else(|| invalid.clone())?;
@@ -67,7 +67,7 @@ mod tests {
             ("/b-1/k", "/b-1/k"),
             ("b-1/a%2Fb", "/b-1/a/b"),
             ("/b-1/a%3Fx", "/b-1/a%3Fx"),
-            ("/b-1/a+b", "/b-1/a%2Bb"),
+            ("/b-1/a+b%2B", "/b-1/a%20b%2B"),
             ("/b-1/../k", "/b-1/../k"),
             ("/b-1/k?versionId=CAEQ-_=", "/b-1/k?versionId=CAEQ-_="),
         ] {

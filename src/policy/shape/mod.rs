@@ -337,10 +337,12 @@ impl<'a> ShapeReader<'a> {
         Ok(source)
     }
 
-    /// Returns the key in a header, decoded once, and rewrites the header with the key encoded.
+    /// Returns the key in a header, decoded once, and rewrites the header with the key encoded. A `+`
+    /// is a space, as the first Go SDK and ossutil write it.
     fn rewritten_key(&mut self, name: &'static str) -> Result<String, NotUnderstood> {
         let text = self.header(name)?.unwrap_or_default();
-        let bytes = decode(text.as_bytes()).map_err(|_| NotUnderstood::HeaderValue(name))?;
+        let bytes =
+            decode(text.replace('+', " ").as_bytes()).map_err(|_| NotUnderstood::HeaderValue(name))?;
         let key = String::from_utf8(bytes).map_err(|_| NotUnderstood::HeaderValue(name))?;
         if !is_key(&key) || key.starts_with('/') {
             return Err(NotUnderstood::HeaderValue(name));

@@ -1,48 +1,59 @@
 """The runs with keys of a caller: clients sign with an access key of the proxy, which verifies it and signs with its own."""
 
-from .matrix import CallerKey, NOTHING, Run, UNSIGNED, WRONG
+from . import clocks, rotation, scoped
+from .matrix import CallerKey, NOTHING, Run, UNSIGNED, WRONG, key_of
 from .servers import DOMAIN, upstream
 
-KEY, REVOKED, UNKNOWN, TOKEN, SKEWED = "caller's key", "revoked key", "unknown id", "key with a token", "clock off by 16 min"
-SKEW_S = -16 * 60
+KEY, REVOKED, UNKNOWN, TOKEN = "caller's key", "revoked key", "unknown id", "key with a token"
 ID, SECRET = "team-a-1", "clients-suite-team-a-secret-KEEP-OUT-OF-LOGS"
 REVOKED_ID, REVOKED_SECRET = "gone-1", "clients-suite-gone-secret-KEEP-OUT-OF-LOGS"
-SECRETS = {"TEAM_A_SECRET": SECRET, "GONE_SECRET": REVOKED_SECRET}
+SECRETS = {"TEAM_A_SECRET": SECRET, "GONE_SECRET": REVOKED_SECRET, **rotation.SECRETS, **clocks.SECRETS,
+           **scoped.SECRETS}
 KEYS = {
     KEY: (ID, SECRET, ""),
     WRONG: (ID, "another-secret-of-nobody-at-all", ""),
     REVOKED: (REVOKED_ID, REVOKED_SECRET, ""),
     UNKNOWN: ("nobody-1", SECRET, ""),
     TOKEN: (ID, SECRET, "dummy-token"),
-    SKEWED: (ID, SECRET, ""),
 }
 # The error codes that a client must report.
 CODES = {WRONG: "SignatureDoesNotMatch", REVOKED: "InvalidAccessKeyId", UNKNOWN: "InvalidAccessKeyId", TOKEN: "InvalidAccessKeyId",
-         SKEWED: "RequestTimeTooSkewed", UNSIGNED: "AccessDenied"}
+         UNSIGNED: "AccessDenied"}
 # The world of each signature of the proxy. With both, the keys upstream are an access key and temporary credentials.
 WORLDS = {"v4": "plain", "v1": "sts"}
 
 
 def start(world, binary, folder):
     """Starts the proxy of a world whose listener identifies callers; returns the tap between the proxy and the emulated OSS."""
-    signature = next(signature for signature, name in WORLDS.items() if name == world.name)
+    signature = next((signature for signature, name in WORLDS.items() if name == world.name), "v4")
     tap = world.tap(world.emulator_port, [ID, REVOKED_ID, *SECRETS.values(), world.keys["access_key_id"]])
-    config = folder / f"{world.name}-callers.toml"
-    config.write_text(f"""revoked = ["{REVOKED_ID}"]
+    world.callers_config = folder / f"{world.name}-callers.toml"
+    configure(world, tap.port, is_late=False)
+    world.start_proxy(binary, folder, "proxy-callers", world.callers_config, SECRETS, "--signature", signature)
+    if world.name in clocks.WORLDS:
+        clocks.correct(world)
+    return tap
+
+
+def configure(world, port, is_late):
+    """Writes the configuration of the proxy, before or after its reload."""
+    has_clock = world.name in clocks.WORLDS  # a listener with tokens rejects unsigned requests in another way
+    world.callers_config.write_text(f"""revoked = ["{REVOKED_ID}"]
 
 [[listen]]
 address = "127.0.0.1:{world.callers_port}"
 domains = ["{DOMAIN}"]
-identify = ["key"]
+identify = ["key"{', "token"' if has_clock else ""}]
 
 [[caller]]
 name = "team-a"
 allow = "everything"
 key = [{{ id = "{ID}", secret = "env:TEAM_A_SECRET" }}, {{ id = "{REVOKED_ID}", secret = "env:GONE_SECRET" }}]
 
-{upstream(tap.port)}""")
-    world.start_proxy(binary, folder, "proxy-callers", config, SECRETS, "--signature", signature)
-    return tap
+{rotation.section(is_late)}
+{scoped.section(world.scoped_buckets)}
+{clocks.SECTION if has_clock else ""}
+{upstream(port)}""")
 
 
 def tap_client(run, world):
@@ -61,7 +72,8 @@ def runs(cases, whole):
     rejected = [new_run(client, "v4", signature, keys) for index, (client, signature) in enumerate(signing)
                 for keys in rejected_keys(index, whole)]
     unsigned = [new_run(client, "v4", "none", UNSIGNED) for client in clients if "none" in client["signatures"]]
-    return tapped(accepted) + rejected + unsigned
+    return tapped(accepted) + rejected + unsigned + [
+        run for part in (clocks, rotation, scoped) for run in part.runs(clients, whole)]
 
 
 def accepted_runs(client, signature, index, whole):
@@ -75,14 +87,12 @@ def accepted_runs(client, signature, index, whole):
 
 
 def rejected_keys(index, whole):
-    names = [WRONG, REVOKED, UNKNOWN, TOKEN, SKEWED]
+    names = [WRONG, REVOKED, UNKNOWN, TOKEN]
     return names if whole else [names[index % len(names)], names[(index + 2) % len(names)]]
 
 
 def new_run(client, proxy, signature, keys, mode="path"):
-    names = ("access_key_id", "access_key_secret", "security_token")
-    given = dict(zip(names, KEYS[keys])) if keys in KEYS else NOTHING
-    caller = CallerKey(given, CODES.get(keys, ""), SKEW_S if keys == SKEWED else 0)
+    caller = CallerKey(key_of(*KEYS[keys]) if keys in KEYS else NOTHING, CODES.get(keys, ""), CODES.get(keys, ""))
     return Run(client["client"], mode, WORLDS[proxy], proxy, signature, keys, caller=caller)
 
 

@@ -15,13 +15,21 @@ REFUSED = ["refused-put", "refused-get", "refused-list"]
 NOTHING = {"access_key_id": "", "access_key_secret": "", "security_token": ""}
 
 
+def key_of(key_id, secret, token=""):
+    return {"access_key_id": key_id, "access_key_secret": secret, "security_token": token}
+
+
 @dataclass
 class CallerKey:
     """The key of a client that runs through a listener with callers."""
 
     keys: dict
     refusal: str = ""  # the error code, if the key must be rejected
-    clock_s: int = 0  # the offset of the client's clock
+    url_refusal: str = ""  # the error code of a presigned URL, if one is requested
+    operations: list = field(default_factory=list)  # only these, if any
+    is_correcting: bool = False  # the client corrects its clock, if it has such a setting
+    attempts: int = 0  # the attempts of each request, or 0 for those that the client has in all other runs
+    is_late: bool = False  # the run starts after the others and after a reload
 
 
 @dataclass
@@ -63,7 +71,12 @@ class Run:
     @property
     def judged(self):
         """Returns whether the run is only expected to be rejected."""
-        return self.keys in (WRONG, UNSIGNED) or bool(self.caller and self.caller.refusal)
+        return self.keys in (WRONG, UNSIGNED) or bool(self.caller and self.caller.refusal and not self.caller.operations)
+
+    @property
+    def is_brief(self):
+        """Returns whether the run has its own few operations, and no unusual keys."""
+        return bool(self.caller and self.caller.operations)
 
     @property
     def label(self):
@@ -133,12 +146,14 @@ def judge_runs(cases, world):
 def operations(run, cases):
     """Returns the names of the operations of this run."""
     if run.judged:
-        return REFUSED
+        return REFUSED + [f"sign:{item['name']}" for item in run.urls]
     patterns = next(client.get("operations", ["*"]) for client in cases["clients"] if client["client"] == run.client)
     common = [item["name"] for item in cases["operations"]
               if run.client in item.get("only", [run.client]) and not (item.get("signed") and run.signature == "none")
               and (run.caller or not item.get("caller"))]
     names = common + [f"{verb}:{key['name']}" for verb in ("write", "read") for key in cases["keys"]]
+    if run.is_brief:
+        names = run.caller.operations
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
@@ -151,23 +166,22 @@ def expand(key):
 
 
 def prepare(run, cases, skips):
-    """Sets the skipped operations with their reasons, and the keys to write."""
+    """Sets the skipped operations with their reasons, the keys to write, and the URLs to presign."""
+    run.urls = presigned.items(run)
     for operation in operations(run, cases):
         reason = skips.reason(run, operation)
         if reason:
             run.skipped[operation] = reason
-    if not run.judged:
+    if not run.judged and not run.is_brief:
         run.writes = [{"name": key["name"], "key": expand(key).replace("{bucket}", run.bucket), "body": f"{key['name']} {secrets.token_hex(8)}"}
                       for key in cases["keys"]]
-    if run.caller and not run.judged:
-        run.urls = presigned.items()
 
 
 def sources_of(runs, index):
     """Returns the runs whose keys this one reads, the best first: the nearest earlier one with another client and another mode,
     then the first of its world, the Go SDK with the right keys, which can write every key."""
     run = runs[index]
-    before = [other for other in runs[:index] if other.world == run.world and not other.judged]
+    before = [other for other in runs[:index] if other.world == run.world and other.writes]
     apart = [other for other in before if other.client != run.client and other.mode != run.mode]
     return [*(apart[:-1] or apart)[-1:], *before[:1]] or [run]
 
@@ -202,7 +216,7 @@ def plan(run, world, names, read_items=()):
         "endpoint": endpoint, "addressing": addressing, "http_proxy": http_proxy, "region": REGION, "bucket": run.bucket,
         "signature": run.signature, **keys_of(run, world), "writes": run.writes, "reads": list(read_items), "urls": run.urls,
         "refusal": run.caller.refusal if run.caller else "SignatureDoesNotMatch" if run.keys == WRONG else "AccessDenied",
-        "clock_s": run.caller.clock_s if run.caller else 0,
+        "attempts": run.caller.attempts if run.caller else 0, "corrects_clock": bool(run.caller and run.caller.is_correcting),
         "operations": names,
     }
 

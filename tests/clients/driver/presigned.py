@@ -11,8 +11,13 @@ SUFFIX, OTHER_SUFFIX = ".bin", ".bim"
 MISMATCH = "403 SignatureDoesNotMatch"
 
 
-def items():
-    """Returns the URLs that a client is asked for. It stores the object first if the item has a body."""
+def items(run):
+    """Returns the URLs that the client of a run is asked for. It stores the object first if the item has a body."""
+    if not run.caller or run.is_brief or run.signature == "none":
+        return []
+    if run.judged:
+        item = {"name": "refused", "method": "GET", "key": f"op/refused{SUFFIX}", "seconds": 600, "expected": f"403 {run.caller.url_refusal}"}
+        return [item] if run.caller.url_refusal else []
     body = secrets.token_hex(8)
     return [
         {"name": "get", "method": "GET", "key": f"op/url get +&?{SUFFIX}", "seconds": 600, "body": body},
@@ -46,7 +51,8 @@ def check(wanted, urls, curl):
     for item in wanted:
         url = urls[item["name"]]
         if url:
-            results.update(check_short(url, curl) if item["name"] == "short" else check_url(item, url, curl))
+            checks = {"short": check_short, "refused": check_refused}
+            results.update(checks.get(item["name"], check_url)(item, url, curl))
     return results
 
 
@@ -66,7 +72,11 @@ def check_url(item, url, curl):
     return results
 
 
-def check_short(url, curl):
+def check_refused(item, url, curl):
+    return {"curl:refused": difference(curl.send(item["method"], url), item["expected"])}
+
+
+def check_short(_item, url, curl):
     """Requests a URL until it has expired."""
     deadline = time.monotonic() + EXPIRES_WITHIN_S
     while (answer := curl.send("GET", url)).startswith("200") and time.monotonic() < deadline:

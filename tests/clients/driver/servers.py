@@ -60,19 +60,23 @@ class Server:
 class World:
     """An emulated OSS with its keys, and in front of it a proxy per signature, and one whose listener identifies callers."""
 
-    def __init__(self, name, keys, buckets):
-        self.name, self.keys, self.buckets = name, keys, buckets
+    def __init__(self, name, keys, buckets, skew_s=0):
+        self.name, self.keys, self.buckets, self.skew_s = name, keys, buckets, skew_s
         self.emulator_port, self.proxy_ports, self.servers = free_port(), {}, []
-        self.callers_port, self.taps = free_port(), []
+        self.scoped_buckets = []  # those of callers who are limited to a part of them
+        self.callers_port, self.callers_config, self.taps, self.admin_ports = free_port(), None, [], {}
 
     def start(self, binary, folder):
         flags = ["--access-key-id", self.keys["access_key_id"], "--access-key-secret", self.keys["access_key_secret"]]
         flags += ["--security-token", self.keys["security_token"]] if self.keys["security_token"] else []
+        flags += ["--fault", f"skew={self.skew_s}"] if self.skew_s else []
         for bucket in self.buckets:
             flags += ["--bucket", bucket]
         emulator = self.launch(f"{self.name}-oss", folder, {}, binary, "emulate",
                                "--listen", f"127.0.0.1:{self.emulator_port}", "--region", REGION, *flags)
         emulator.wait(lambda: accepts(self.emulator_port))
+        if self.skew_s:
+            return
         config = folder / f"{self.name}.toml"
         config.write_text(upstream(self.emulator_port))
         for signature in ("v4", "v1"):
@@ -81,10 +85,18 @@ class World:
                              "--listen", f"127.0.0.1:{self.proxy_ports[signature]}", "--domain", DOMAIN)
 
     def start_proxy(self, binary, folder, name, config, secrets, *flags):
-        admin = free_port()
-        proxy = self.launch(f"{self.name}-{name}", folder, {**self.environment(), **secrets}, binary, "serve",
+        admin = self.admin_ports[name] = free_port()
+        # Each worker learns the time of OSS by itself, so there is only one, on one processor.
+        one = ["taskset", "--cpu-list", min(os.sched_getaffinity(0))] if self.skew_s else []
+        proxy = self.launch(f"{self.name}-{name}", folder, {**self.environment(), **secrets}, *one, binary, "serve",
                             "--admin-listen", f"127.0.0.1:{admin}", "--region", REGION, "--config", str(config), *flags)
         proxy.wait(lambda: answers(f"http://127.0.0.1:{admin}/readyz"))
+
+    def reload(self, name):
+        """Reloads the configuration of a proxy, and returns when it is in force."""
+        url = f"http://127.0.0.1:{self.admin_ports[name]}/-/reload"
+        if not answers(url, "POST"):
+            raise Broken(f"{self.name}-{name} rejects its new configuration")
 
     def port(self, run):
         """Returns the port to which the client of a run connects."""
@@ -128,9 +140,10 @@ def accepts(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def answers(url):
+def answers(url, method="GET", headers=None):
+    request = urllib.request.Request(url, method=method, headers=headers or {})
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=1) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 )
@@ -72,6 +73,7 @@ func (c client) operations() map[string]func() error {
 	for name, size := range map[string]int{"0": 0, "1": 1, "1k": 1024, "256k": 256*1024 + 1, "5m": 5*1024*1024 + 3} {
 		table["put-get-"+name] = func() error { return c.putGet("op/put-get-"+name, size) }
 	}
+	maps.Copy(table, c.scoped())
 	for _, item := range c.plan.Writes {
 		table["write:"+item.Name] = func() error { return c.put(item.Key, []byte(item.Body)) }
 	}

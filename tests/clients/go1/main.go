@@ -107,7 +107,7 @@ func answer(client *oss.Client, line []byte) map[string]any {
 	var status int
 	switch {
 	case errors.As(err, &refusal):
-		return map[string]any{"status": refusal.StatusCode, "code": refusal.Code, "message": refusal.Message}
+		return map[string]any{"status": refusal.StatusCode, "code": refusal.Code, "message": refusal.Message, "request_id": refusal.RequestID}
 	case err == nil:
 		return map[string]any{"value": value}
 	}

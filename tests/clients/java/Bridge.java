@@ -26,11 +26,13 @@ public final class Bridge {
     static final class Refused extends Exception {
         final int status;
         final String code;
+        final String requestId;
 
-        Refused(int status, String code, String message) {
+        Refused(int status, String code, String message, String requestId) {
             super(message);
             this.status = status;
             this.code = code;
+            this.requestId = requestId;
         }
     }
 
@@ -110,6 +112,7 @@ public final class Bridge {
             answer.put("status", refused.status);
             answer.put("code", refused.code);
             answer.put("message", refused.getMessage());
+            answer.put("request_id", refused.requestId);
         } catch (Exception error) {
             answer.put("error", error + (error.getCause() == null ? "" : ", from " + error.getCause()));
         }

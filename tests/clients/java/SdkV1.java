@@ -60,7 +60,7 @@ final class SdkV1 implements Bridge.Client {
         configuration.setSupportCname(false); // otherwise a name outside aliyuncs.com is taken for a bucket domain, and no bucket is sent
         configuration.setVerifyObjectStrictEnable(false);
         configuration.setMaxErrorRetry(0); // a retry would hide a fault
-        configuration.setTickOffset(System.currentTimeMillis() + 1000 * plan.get("clock_s").getAsLong()); // it takes the time
+        configuration.setEnableAutoCorrectClockSkew(plan.get("corrects_clock").getAsBoolean());
         if (!plan.get("http_proxy").getAsString().isEmpty()) {
             URI proxy = URI.create(plan.get("http_proxy").getAsString());
             configuration.setProxyHost(proxy.getHost());
@@ -82,7 +82,7 @@ final class SdkV1 implements Bridge.Client {
         try {
             return onObject(call);
         } catch (OSSException error) {
-            throw new Bridge.Refused(STATUS.getOrDefault(error.getErrorCode(), 0), error.getErrorCode(), error.getErrorMessage());
+            throw new Bridge.Refused(STATUS.getOrDefault(error.getErrorCode(), 0), error.getErrorCode(), error.getErrorMessage(), error.getRequestId());
         }
     }
 

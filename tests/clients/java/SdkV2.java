@@ -9,9 +9,6 @@ import com.aliyun.sdk.service.oss2.credentials.AnonymousCredentialsProvider;
 import com.aliyun.sdk.service.oss2.credentials.StaticCredentialsProvider;
 import com.aliyun.sdk.service.oss2.exceptions.ServiceException;
 import com.aliyun.sdk.service.oss2.models.*;
-import com.aliyun.sdk.service.oss2.signer.Signer;
-import com.aliyun.sdk.service.oss2.signer.SignerV1;
-import com.aliyun.sdk.service.oss2.signer.SignerV4;
 import com.aliyun.sdk.service.oss2.transport.BinaryData;
 import com.google.gson.JsonObject;
 import java.io.ByteArrayInputStream;
@@ -20,7 +17,6 @@ import java.net.URLDecoder;
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -42,21 +38,13 @@ final class SdkV2 implements Bridge.Client {
         builder.endpoint(plan.get("endpoint").getAsString())
                 .region(plan.get("region").getAsString())
                 .usePathStyle(plan.get("addressing").getAsString().equals("path"))
-                .retryMaxAttempts(1) // a retry would hide a fault
+                .retryMaxAttempts(Math.max(1, plan.get("attempts").getAsInt())) // a retry would hide a fault
                 .credentialsProvider(signature.equals("none")
                         ? new AnonymousCredentialsProvider()
                         : new StaticCredentialsProvider(plan.get("access_key_id").getAsString(),
                                 plan.get("access_key_secret").getAsString(), token.isEmpty() ? null : token));
         if (!signature.equals("none")) {
             builder.signatureVersion(signature);
-        }
-        Duration offset = Duration.ofSeconds(plan.get("clock_s").getAsLong());
-        if (!offset.isZero()) {
-            Signer signer = signature.equals("v1") ? new SignerV1() : new SignerV4();
-            builder.signer(context -> {
-                context.setSignTime(Instant.now().plus(offset));
-                signer.sign(context);
-            });
         }
         return builder.build();
     }
@@ -70,7 +58,7 @@ final class SdkV2 implements Bridge.Client {
             if (refusal == null) {
                 throw error;
             }
-            throw new Bridge.Refused(refusal.statusCode(), refusal.errorCode(), refusal.errorMessage());
+            throw new Bridge.Refused(refusal.statusCode(), refusal.errorCode(), refusal.errorMessage(), refusal.requestId());
         }
     }
 

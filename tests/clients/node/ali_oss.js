@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 const { Readable } = require('node:stream');
 const OSS = require('ali-oss');
+const scoped = require('./scoped.js');
 
 const plan = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
 const client = open(plan.bucket);
@@ -25,7 +26,6 @@ function open(bucket, more = {}) {
     sldEnable: plan.addressing === 'path',
     enableProxy: Boolean(plan.http_proxy),
     proxy: plan.http_proxy || undefined,
-    amendTimeSkewed: plan.clock_s * 1000,
     ...more,
   });
 }
@@ -343,7 +343,7 @@ async function encoding(version) {
   assert.deepEqual(names(page).map(decodeURIComponent), keys); // ali-oss leaves the decoding to its user
 }
 
-const names = (page) => page.objects.map((object) => object.name);
+const names = (page) => (page.objects || []).map((object) => object.name);
 const md5 = (body) => crypto.createHash('md5').update(body).digest('hex').toUpperCase();
 
 function slice(body, start, end) {
@@ -374,6 +374,8 @@ function plainly(method, url, body) {
     request.on('error', reject).end(body);
   });
 }
+
+Object.assign(operations, scoped(client, plan.bucket, { names, same, slice }));
 
 async function main() {
   for (const operation of plan.operations) {

@@ -32,7 +32,7 @@ class Bridge(Client):
             raise RuntimeError(f"the program exited with {peer.wait()}")
         answer = json.loads(line)
         if "status" in answer:
-            raise Refused(answer["status"], answer["code"], answer.get("message", ""))
+            raise Refused(answer["status"], answer["code"], answer.get("message", ""), answer.get("request_id", ""))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer.get("value")

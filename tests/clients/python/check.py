@@ -6,9 +6,9 @@ import hashlib
 class Refused(Exception):
     """An error response of the service, which the client reported with its error type."""
 
-    def __init__(self, status, code, text=""):
+    def __init__(self, status, code, text="", request_id=""):
         super().__init__(f"{status} {code} {text}".strip())
-        self.status, self.code = status, code
+        self.status, self.code, self.text, self.request_id = status, code, text, request_id
 
 
 def expect(got, wanted):
@@ -17,14 +17,18 @@ def expect(got, wanted):
 
 
 def expect_refusal(call, status, code=None):
+    refusal = refusal_of(call)
+    expect(refusal.status, status)
+    if code is not None:
+        expect(refusal.code, code)
+
+
+def refusal_of(call):
     try:
         call()
     except Refused as refusal:
-        expect(refusal.status, status)
-        if code is not None:
-            expect(refusal.code, code)
-        return
-    raise AssertionError(f"succeeded, expected {status} {code or ''}")
+        return refusal
+    raise AssertionError("succeeded, expected an error of the service")
 
 
 def brief(value):

@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 from check import Refused, expect, expect_refusal, md5  # noqa: F401 (adapters import Refused from here)
+from scoped import Scoped
 from subresources import Subresources
 
 
@@ -83,7 +84,7 @@ class Client:
         return self.get(key).body
 
 
-class Suite(Subresources):
+class Suite(Subresources, Scoped):
     """Runs the operations of a plan with one client."""
 
     sizes = {"0": 0, "1": 1, "1k": 1024, "256k": 256 * 1024 + 1, "5m": 5 * 1024 * 1024 + 3}

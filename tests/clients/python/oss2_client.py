@@ -14,7 +14,7 @@ def refusals(call):
         except oss2.exceptions.NoSuchKey as error:
             raise Refused(404, "NoSuchKey") from error
         except oss2.exceptions.ServerError as error:
-            raise Refused(error.status, error.code, str(error.details)) from error
+            raise Refused(error.status, error.code, str(error.details), error.request_id) from error
 
     return wrapped
 

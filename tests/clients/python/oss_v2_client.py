@@ -6,7 +6,6 @@ import tempfile
 from urllib.parse import quote, unquote
 
 import alibabacloud_oss_v2 as oss
-from alibabacloud_oss_v2.signer import SignerV1, SignerV4
 
 from harness import Client, Page, Refused, Reply, main
 
@@ -21,21 +20,9 @@ def refusals(call):
             cause = error.unwrap()
             if not isinstance(cause, oss.exceptions.ServiceError):
                 raise
-            raise Refused(cause.status_code, cause.code, cause.message) from error
+            raise Refused(cause.status_code, cause.code, cause.message, cause.request_id) from error
 
     return wrapped
-
-
-class OffsetSigner:
-    """The signer of the SDK, with another clock."""
-
-    def __init__(self, plan):
-        self.signer = SignerV1() if plan["signature"] == "v1" else SignerV4()
-        self.offset = datetime.timedelta(seconds=plan["clock_s"])
-
-    def sign(self, context):
-        context.signing_time = datetime.datetime.now(datetime.timezone.utc) + self.offset
-        self.signer.sign(context)
 
 
 class OssV2(Client):
@@ -46,11 +33,10 @@ class OssV2(Client):
         config.signature_version = None if plan["signature"] == "none" else plan["signature"]
         config.region, config.endpoint = plan["region"], plan["endpoint"]
         config.use_path_style = plan["addressing"] == "path"
-        config.retry_max_attempts = 2  # with 1 its get_object_to_file makes no attempt at all
+        config.retry_max_attempts = plan["attempts"] or 2  # with 1 its get_object_to_file makes no attempt at all
         if plan["http_proxy"]:
             os.environ["http_proxy"] = plan["http_proxy"]
-        options = {"signer": OffsetSigner(plan)} if plan["clock_s"] else {}
-        self.bucket, self.client = plan["bucket"], oss.Client(config, **options)
+        self.bucket, self.client = plan["bucket"], oss.Client(config)
 
     @staticmethod
     def credentials(plan):
