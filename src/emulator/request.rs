@@ -115,6 +115,9 @@ fn named<'a>(host: &'a str, identity: &ServiceIdentity) -> Result<HostMeaning<'a
     let Some(name) = host.strip_suffix(".aliyuncs.com") else {
         return Err(OssError::no_such_bucket(host));
     };
+    if [".oss-vectors", ".oss-tables"].iter().any(|service| name.ends_with(service)) {
+        return Err(OssError::not_implemented());
+    }
     let name = identity.without_cloudbox_region(name);
     for own in identity.endpoints() {
         if name == own {

@@ -12,12 +12,14 @@ use crate::oss::{Operation, Query};
 
 /// Selects the operation by method, target and sub-resource.
 pub(in crate::emulator) fn select(request: &OssRequest) -> Result<OperationPlan, OssError> {
+    let asked = asked_for(request);
     let plan = match request.target {
+        _ if asked.is_some_and(is_missing) => Err(OssError::not_implemented()),
         RequestTarget::Service => on_service(request),
         RequestTarget::Bucket(_) => on_bucket(request),
         RequestTarget::Object(..) => on_object(request),
     };
-    let plan = plan.map_err(|failure| match asked_for(request) {
+    let plan = plan.map_err(|failure| match asked {
         Some(operation) if failure.is_not_implemented() => failure.with("Operation", operation.name()),
         Some(_) | None => failure,
     })?;
@@ -37,6 +39,12 @@ fn asked_for(request: &OssRequest) -> Option<Operation> {
         RequestTarget::Object(..) => (false, false),
     };
     Operation::classify(&request.method, bucketless, keyless, &query, &request.headers)
+}
+
+/// Returns whether the emulator does not implement an operation of OSS. Requests whose parameters
+/// select none are judged by their parameters.
+fn is_missing(operation: Operation) -> bool {
+    !IMPLEMENTED.contains(&operation) && !operation.actions().is_empty()
 }
 
 fn on_service(request: &OssRequest) -> Result<OperationPlan, OssError> {
@@ -120,6 +128,77 @@ fn on_object(request: &OssRequest) -> Result<OperationPlan, OssError> {
         _ => Err(OssError::method()),
     }
 }
+
+/// The operations that the emulator implements.
+const IMPLEMENTED: [Operation; 67] = [
+    Operation::ListBuckets,
+    Operation::DescribeRegions,
+    Operation::PutBucket,
+    Operation::DeleteBucket,
+    Operation::HeadBucket,
+    Operation::ListObjects,
+    Operation::ListObjectsV2,
+    Operation::GetBucketInfo,
+    Operation::GetBucketLocation,
+    Operation::GetBucketStat,
+    Operation::ListMultipartUploads,
+    Operation::DeleteMultipleObjects,
+    Operation::PutBucketAcl,
+    Operation::GetBucketAcl,
+    Operation::GetBucketVersioning,
+    Operation::PutBucketRequestPayment,
+    Operation::GetBucketRequestPayment,
+    Operation::PutBucketAccessMonitor,
+    Operation::GetBucketAccessMonitor,
+    Operation::PutBucketCors,
+    Operation::GetBucketCors,
+    Operation::DeleteBucketCors,
+    Operation::PutBucketEncryption,
+    Operation::GetBucketEncryption,
+    Operation::DeleteBucketEncryption,
+    Operation::PutBucketLifecycle,
+    Operation::GetBucketLifecycle,
+    Operation::DeleteBucketLifecycle,
+    Operation::PutBucketLogging,
+    Operation::GetBucketLogging,
+    Operation::DeleteBucketLogging,
+    Operation::PutBucketPolicy,
+    Operation::GetBucketPolicy,
+    Operation::DeleteBucketPolicy,
+    Operation::PutBucketReferer,
+    Operation::GetBucketReferer,
+    Operation::GetBucketReplication,
+    Operation::PutBucketTags,
+    Operation::GetBucketTags,
+    Operation::DeleteBucketTags,
+    Operation::PutBucketTransferAcceleration,
+    Operation::GetBucketTransferAcceleration,
+    Operation::PutBucketWebsite,
+    Operation::GetBucketWebsite,
+    Operation::DeleteBucketWebsite,
+    Operation::GetBucketWorm,
+    Operation::PutObject,
+    Operation::GetObject,
+    Operation::HeadObject,
+    Operation::GetObjectMeta,
+    Operation::CopyObject,
+    Operation::AppendObject,
+    Operation::DeleteObject,
+    Operation::RestoreObject,
+    Operation::PutObjectAcl,
+    Operation::GetObjectAcl,
+    Operation::PutObjectTagging,
+    Operation::GetObjectTagging,
+    Operation::DeleteObjectTagging,
+    Operation::PutSymlink,
+    Operation::GetSymlink,
+    Operation::InitiateMultipartUpload,
+    Operation::UploadPart,
+    Operation::UploadPartCopy,
+    Operation::CompleteMultipartUpload,
+    Operation::AbortMultipartUpload,
+    Operation::ListParts,
+];
 
 /// Sub-resources of buckets that the emulator does not implement. It rejects them, because silently
 /// executing a different operation would be worse.

@@ -7,6 +7,7 @@ mod faults;
 mod judgement;
 mod listing;
 mod objects;
+mod operations;
 mod settings;
 mod uploads;
 

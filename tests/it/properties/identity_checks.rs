@@ -40,12 +40,8 @@ pub(crate) fn json_web_token(data: &[u8]) {
     let algorithm = head["alg"].as_str().expect("an algorithm");
     assert!(["RS256", "ES256", "EdDSA", "Ed25519"].contains(&algorithm) && head["crit"].is_null(), "{head}");
     let text = |name: &str| claims[name].as_str().map(str::to_owned);
-    let audiences = match &claims["aud"] {
-        Value::Array(all) => all.iter().map(|one| one.as_str().expect("a text").to_owned()).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            text("aud").into_iter().collect()
-        }
-    };
+    let texts = |all: &Vec<Value>| all.iter().map(|one| one.as_str().expect("a text").to_owned()).collect();
+    let audiences = claims["aud"].as_array().map_or_else(|| text("aud").into_iter().collect(), texts);
     assert_eq!(read, TokenClaims { issuer: text("iss"), subject: text("sub"), audiences });
 }
 
