@@ -10,6 +10,7 @@ use super::error::{ConfigErrorKind, ConfigWarning};
 use super::layer::SettingLayer;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::{ConfigDocument, ConfigFile, ConfigSection};
+use crate::caller::BucketListing;
 use crate::oss::Bucket;
 use crate::policy::{
     AllowRule, AllowedGroup, CallerRights, DocumentOptions, PolicyDocument, everything, read_only, translate,
@@ -134,6 +135,25 @@ pub(super) fn read_rights(
     }
 }
 
+/// Reads whether a caller may let OSS send requests to other servers.
+pub(super) fn read_callbacks(
+    section: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> bool {
+    let callbacks = section.truth("callbacks", report).is_some_and(|given| given.value);
+    // guard: callbacks-elsewhere
+    if secrets.is_confined() && callbacks {
+        report.error(&section.at("callbacks"), ConfigErrorKind::CallbacksElsewhere);
+    }
+    callbacks
+}
+
+/// Reads the handling of lists of all buckets.
+pub(super) fn read_bucket_listing(section: &ConfigSection<'_>, report: &mut ConfigReport) -> BucketListing {
+    section.word("list_buckets", &LIST_BUCKETS, report).map(|given| given.value).unwrap_or_default()
+}
+
 fn parse_documents(
     texts: Vec<(ValueOrigin, String)>,
     account: Option<&str>,
@@ -205,5 +225,8 @@ fn read_rule(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<A
     (!groups.is_empty()).then_some(AllowRule { groups, bucket: bucket.value, prefix })
 }
 
+/// The words of `list_buckets`.
+const LIST_BUCKETS: [(&str, BucketListing); 2] =
+    [("refuse", BucketListing::Refuse), ("filter", BucketListing::Filter)];
 /// The words of `allow`.
 const ALLOW: [(&str, AllowWord); 2] = [("everything", AllowWord::Everything), ("read", AllowWord::Read)];

@@ -9,9 +9,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::ProxyError;
 use super::request::InboundRequest;
-use super::sign;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
+use super::{PreparedRequest, sign};
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
 use crate::caller::CallerIdentity;
 use crate::credentials::{CredentialSource, Credentials};
@@ -35,6 +35,8 @@ pub(crate) struct DryRunReport {
     pub(crate) caller: Option<CallerIdentity>,
     /// The decision of the access policy.
     pub(crate) verdict: Option<PolicyDecision>,
+    /// Whether the proxy responds itself, without an error.
+    pub(crate) is_own_answer: bool,
     /// The destination of the request.
     pub(crate) route: Option<DryRunRoute>,
     /// The credential source that signs.
@@ -87,7 +89,7 @@ pub(crate) async fn explain(
 ) -> DryRunReport {
     let mut explained = DryRunReport::default();
     match outbound(core, listener, head, now, &mut explained).await {
-        Ok(outbound) => explained.outbound = Some(outbound),
+        Ok(outbound) => explained.outbound = outbound,
         Err(refusal) => explained.refused = Some(RejectionReason::new(&refusal)),
     }
     explained
@@ -99,17 +101,19 @@ async fn outbound(
     head: Parts,
     now: &Rc<SigningTime>,
     explained: &mut DryRunReport,
-) -> Result<OutboundHead, ProxyError> {
+) -> Result<Option<OutboundHead>, ProxyError> {
     let mut inbound = InboundRequest::from_head(head, Rc::default());
     let times = SignatureTimes::Fixed { signed_at: now, valid_at: core.clock().now() };
-    let signed = sign(core, listener, &mut inbound, times, explained).await?;
+    let PreparedRequest::ToSend(signed) = sign(core, listener, &mut inbound, times, explained).await? else {
+        return Ok(None);
+    };
     let mut headers = signed.headers().clone();
     inbound.frame(&mut headers);
-    Ok(OutboundHead {
+    Ok(Some(OutboundHead {
         request_line: signed.request_line(),
         headers: headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         signed: signed.texts(now, core.keys())?,
-    })
+    }))
 }
 
 impl RequestTrace for DryRunReport {
@@ -130,6 +134,10 @@ impl RequestTrace for DryRunReport {
 
     fn record_decision(&mut self, decision: PolicyDecision) {
         self.verdict = Some(decision);
+    }
+
+    fn record_own_answer(&mut self) {
+        self.is_own_answer = true;
     }
 
     fn record_route(&mut self, upstream: UpstreamId, endpoint: &ResolvedEndpoint) {

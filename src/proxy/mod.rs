@@ -2,6 +2,8 @@
 //! each stage, and each stage consumes the previous value. A request that policy has not admitted
 //! therefore cannot be passed to the signer.
 
+mod bucket_filter;
+mod bucket_probe;
 mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
@@ -50,10 +52,11 @@ pub(crate) use state::{
 
 use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
+use bucket_probe::BucketProbe;
 use headers::REQUEST_ID;
 use request::InboundRequest;
 use response::UpstreamResponse;
-use stages::{AdmittedRequest, JudgedBody, LocatedRequest, RoutedRequest, SignedRequest};
+use stages::{AdmittedRequest, JudgedBody, JudgedRequest, LocatedRequest, RoutedRequest, SignedRequest};
 use state::SignatureTimes;
 use trace::RequestTrace;
 
@@ -79,7 +82,11 @@ pub(crate) async fn handle(
         let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
         let isolation = inbound.isolation;
         let mut response = match forwarded {
-            Ok(response) => response.respond(core.transport().stall(), access),
+            Ok(ServedResponse::OfUpstream(response)) => response.respond(core.transport().stall(), access),
+            Ok(ServedResponse::OfProxy(probe)) => {
+                core.counters().own_answer();
+                inbound.answer(probe.respond(access))
+            }
             Err(refusal) => refuse(&core, inbound, &refusal, access),
         };
         isolation.apply(response.headers_mut());
@@ -111,21 +118,42 @@ fn refuse(
     inbound.refuse(refusal, access)
 }
 
+/// The response to a request that is not rejected.
+#[expect(clippy::large_enum_variant, reason = "most responses are of the upstream, and are not boxed")]
+enum ServedResponse {
+    OfUpstream(UpstreamResponse),
+    OfProxy(BucketProbe),
+}
+
+/// A request after the stages up to the signature.
+enum PreparedRequest<'a> {
+    ToSend(SignedRequest<'a>),
+    Answered(BucketProbe),
+}
+
 /// Signs and sends a request, unless too many are in flight, and waits for the response head.
 async fn forward(
     core: &WorkerCore,
     listener: &AcceptingListener,
     inbound: &mut InboundRequest,
     access: &mut AccessLogEvent,
-) -> Result<UpstreamResponse, ProxyError> {
+) -> Result<ServedResponse, ProxyError> {
     if core.is_full() {
         return Err(ProxyError::Full(core.state().limits.requests));
     }
-    let signed = sign(core, listener, inbound, SignatureTimes::Current, access).await?;
+    let mut signed = match sign(core, listener, inbound, SignatureTimes::Current, access).await? {
+        PreparedRequest::ToSend(signed) => signed,
+        PreparedRequest::Answered(probe) => return Ok(ServedResponse::OfProxy(probe)),
+    };
     let permit = signed.permit();
+    let filter = signed.take_bucket_filter();
     inbound.set_permit(permit.clone());
-    let response = signed.send(core, inbound, access).await?;
-    Ok(response.with_permit(permit))
+    let mut response = signed.send(core, inbound, access).await?;
+    if let Some(filter) = filter {
+        // Boxing keeps the future of other requests small.
+        response = Box::pin(response.filter_buckets(&filter, core.transport().stall())).await?;
+    }
+    Ok(ServedResponse::OfUpstream(response.with_permit(permit)))
 }
 
 /// Runs the stages up to the signature, in their required order. A dry run uses it too.
@@ -135,7 +163,7 @@ async fn sign<'a>(
     inbound: &mut InboundRequest,
     times: SignatureTimes<'_>,
     trace: &mut impl RequestTrace,
-) -> Result<SignedRequest<'a>, ProxyError> {
+) -> Result<PreparedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
     let mut identified = located.identify(core, listener, times, trace).await?;
     inbound.isolation = identified.isolation(listener.rules.identify);
@@ -150,10 +178,13 @@ async fn sign<'a>(
                 Some(limit) => Box::pin(to_judge.read_body(limit, core, inbound)).await?,
                 None => Bytes::new(),
             };
-            to_judge.judge(core, listener, JudgedBody { body, inbound }, trace)?
+            match to_judge.judge(core, listener, JudgedBody { body, inbound }, trace)? {
+                JudgedRequest::Authorized(authorized) => authorized,
+                JudgedRequest::Answered(probe) => return Ok(PreparedRequest::Answered(probe)),
+            }
         }
     };
-    match authorized.route(core, trace)? {
+    let signed = match authorized.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {
             let (signed_at, valid_at) = match times {
                 SignatureTimes::Current => {
@@ -167,8 +198,9 @@ async fn sign<'a>(
                 Ok(credentials) => credentials,
                 Err(_) => Box::pin(routed.source().wait(core.clock())).await?,
             };
-            routed.sign(credentials, &signed_at, core.keys(), trace)
+            routed.sign(credentials, &signed_at, core.keys(), trace)?
         }
-        RoutedRequest::Unsigned(routed) => routed.pass(),
-    }
+        RoutedRequest::Unsigned(routed) => routed.pass()?,
+    };
+    Ok(PreparedRequest::ToSend(signed))
 }

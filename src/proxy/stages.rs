@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use tokio::time::Instant;
 
+use super::bucket_filter::BucketFilter;
+use super::bucket_probe::BucketProbe;
 use super::caller_limiter::CallerPermit;
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
@@ -44,6 +46,8 @@ pub(super) struct LocatedRequest {
     headers: HeaderMap,
     /// The permit of the caller, if it has limits.
     permit: Option<Rc<CallerPermit>>,
+    /// The filter of the response, if it is a list of buckets.
+    bucket_filter: Option<Box<BucketFilter>>,
 }
 
 /// A request with an identified caller. The client's own signature is removed.
@@ -70,6 +74,14 @@ pub(super) struct RequestToJudge {
 pub(super) struct JudgedBody<'a> {
     pub(super) body: Bytes,
     pub(super) inbound: &'a mut InboundRequest,
+}
+
+/// A request that the rights of the caller allow.
+pub(super) enum JudgedRequest {
+    /// The request is forwarded.
+    Authorized(AuthorizedRequest),
+    /// The proxy responds.
+    Answered(BucketProbe),
 }
 
 /// A request that all policies allow: the only type that can be routed.
@@ -133,7 +145,7 @@ impl LocatedRequest {
         let request =
             AddressedRequest { object: inbound.locate(listener, state)?, method: inbound.method().clone() };
         trace.record_object(&request.object);
-        Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None }))
+        Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None, bucket_filter: None }))
     }
 
     /// Identifies the client at these times, and removes its signature. If the key of a token is
@@ -284,9 +296,9 @@ impl RequestToJudge {
         listener: &AcceptingListener,
         JudgedBody { body, inbound }: JudgedBody<'_>,
         trace: &mut impl RequestTrace,
-    ) -> Result<AuthorizedRequest, ProxyError> {
+    ) -> Result<JudgedRequest, ProxyError> {
         let Self { mut located, caller } = self;
-        let LocatedRequest { request, headers, .. } = &mut *located;
+        let LocatedRequest { request, headers, bucket_filter, .. } = &mut *located;
         let AddressedRequest { method, object } = &*request;
         let region = core.state().routing_table.get(object.upstream).region.as_ref();
         let known = caller.caller().ok_or(DenyReason::NoRights)?;
@@ -307,8 +319,18 @@ impl RequestToJudge {
             region: region.map_or("", Region::as_str),
             callbacks: known.callbacks,
         })?;
-        let judged = known.rights.judge(&shape.permissions, &shape.facts);
-        judged.map_err(|missing| PermissionDenial::new(missing, &shape, &known.rights))?;
+        let filter = BucketFilter::for_request(object.operation, known, &shape);
+        match known.rights.judge(&shape.permissions, &shape.facts) {
+            // guard: denied-list-is-not-filtered
+            Err(missing) if filter.is_none() || missing.denied_by.is_some() => {
+                if let Some(probe) = BucketProbe::for_request(object, region, &known.rights, &shape) {
+                    trace.record_own_answer();
+                    return Ok(JudgedRequest::Answered(probe));
+                }
+                return Err(PermissionDenial::new(missing, &shape, &known.rights).into());
+            }
+            Ok(()) | Err(_) => {}
+        }
         let rewrites = shape.rewrites;
         for (name, value) in rewrites.headers {
             match value {
@@ -320,8 +342,13 @@ impl RequestToJudge {
             judged_body::set_digest(headers, &body);
             inbound.replace_body(body.into());
         }
+        if filter.is_some() {
+            headers.remove(header::ACCEPT_ENCODING);
+            *bucket_filter = filter;
+        }
         trace.record_decision(PolicyDecision::Sign);
-        Ok(AuthorizedRequest { located, caller, signing: SigningChoice::Sign })
+        let authorized = AuthorizedRequest { located, caller, signing: SigningChoice::Sign };
+        Ok(JudgedRequest::Authorized(authorized))
     }
 }
 
@@ -416,6 +443,11 @@ impl<'a> SignedRequest<'a> {
     /// Returns the permit of the caller, if it has limits.
     pub(super) fn permit(&self) -> Option<Rc<CallerPermit>> {
         self.located.permit.clone()
+    }
+
+    /// Takes the filter of the response, if it is a list of buckets.
+    pub(super) fn take_bucket_filter(&mut self) -> Option<Box<BucketFilter>> {
+        self.located.bucket_filter.take()
     }
 
     /// Returns the request line, without the line break.
