@@ -12,7 +12,7 @@ use super::hand_out::{HandOutError, HandedOutKey, KeyHandOut, KeyRecipient, Open
 use super::identity_error::IdentityError;
 use super::jwt_directory::JwtDirectory;
 use super::peer_index::PeerIndex;
-use super::settings::{CallerKey, CallerSettings};
+use super::settings::{BucketListing, CallerKey, CallerSettings};
 use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -26,6 +26,8 @@ pub struct Caller {
     pub(crate) rights: CallerRights,
     /// Whether the caller may let OSS send requests to other servers.
     pub(crate) callbacks: bool,
+    /// The handling of lists of all buckets.
+    pub(crate) bucket_listing: BucketListing,
     /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
     pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
@@ -120,6 +122,7 @@ impl CallerDirectory {
                 name,
                 rights,
                 callbacks,
+                bucket_listing,
                 presign_max,
                 limits: _,
                 keys,
@@ -134,6 +137,7 @@ impl CallerDirectory {
                 name: name.as_str().into(),
                 rights: rights.clone(),
                 callbacks: *callbacks,
+                bucket_listing: *bucket_listing,
                 presign_max: *presign_max,
                 index,
             });

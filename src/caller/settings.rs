@@ -19,6 +19,8 @@ pub(crate) struct CallerSettings {
     pub(crate) rights: CallerRights,
     /// Whether the caller may let OSS send requests to other servers.
     pub(crate) callbacks: bool,
+    /// The handling of lists of all buckets.
+    pub(crate) bucket_listing: BucketListing,
     /// The limits that it sets itself.
     pub(crate) limits: CallerLimits,
     /// The maximum lifetime of presigned URLs.
@@ -59,6 +61,16 @@ impl CallerSettings {
             ..*self
         }
     }
+}
+
+/// The handling of requests for the list of all buckets, if the caller has no right to all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum BucketListing {
+    /// They are rejected.
+    #[default]
+    Refuse,
+    /// The list has the buckets in which the caller holds a grant.
+    Filter,
 }
 
 /// An access key of a caller. It is valid only at this proxy.

@@ -10,6 +10,7 @@ use super::error::{ConfigErrorKind, ConfigWarning};
 use super::layer::SettingLayer;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::{ConfigDocument, ConfigFile, ConfigSection};
+use crate::caller::BucketListing;
 use crate::oss::Bucket;
 use crate::policy::{
     AllowRule, AllowedGroup, CallerRights, DocumentOptions, PolicyDocument, everything, read_only, translate,
@@ -136,6 +137,25 @@ pub(super) fn read_rights(
     }
 }
 
+/// Reads whether a caller may let OSS send requests to other servers.
+pub(super) fn read_callbacks(
+    section: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> bool {
+    let callbacks = section.truth("callbacks", report).is_some_and(|given| given.value);
+    // guard: callbacks-elsewhere
+    if secrets.is_confined() && callbacks {
+        report.error(&section.at("callbacks"), ConfigErrorKind::CallbacksElsewhere);
+    }
+    callbacks
+}
+
+/// Reads the handling of lists of all buckets.
+pub(super) fn read_bucket_listing(section: &ConfigSection<'_>, report: &mut ConfigReport) -> BucketListing {
+    section.word("list_buckets", &LIST_BUCKETS, report).map(|given| given.value).unwrap_or_default()
+}
+
 /// The text of a document, with its name and its origin.
 struct DocumentText {
     at: ValueOrigin,
@@ -222,5 +242,8 @@ fn read_rule(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<A
 
 /// The beginning of a reference to a file.
 const FILE: &str = "file:";
+/// The words of `list_buckets`.
+const LIST_BUCKETS: [(&str, BucketListing); 2] =
+    [("refuse", BucketListing::Refuse), ("filter", BucketListing::Filter)];
 /// The words of `allow`.
 const ALLOW: [(&str, AllowWord); 2] = [("everything", AllowWord::Everything), ("read", AllowWord::Read)];

@@ -56,6 +56,11 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             DefaultValue::Described("`false`"),
             "it may let OSS send requests to other servers (`x-oss-callback`), for which no RAM action exists",
         ),
+        SettingSpec::optional_text(
+            "list_buckets",
+            "`\"refuse\"`",
+            "lists of all buckets: `\"filter\"` removes those in which the caller holds no grant, `\"refuse\"` rejects the request unless the rights grant `oss:ListBuckets` on `*`",
+        ),
         SettingSpec::new(
             "key",
             ValueKind::TableList(&CALLER_KEY),

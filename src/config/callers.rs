@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::caller_access::{AccessCeiling, RightsContext, read_rights};
+use super::caller_access::{AccessCeiling, RightsContext, read_bucket_listing, read_callbacks, read_rights};
 use super::caller_limits;
 use super::caller_peers::{CallerPeers, ReadCaller};
 use super::caller_schema::{CALLER, CALLER_KEY};
@@ -298,11 +298,8 @@ impl<'a> CallerReader<'a> {
         let is_revoked = name.as_ref().is_some_and(|name| self.revoked.matches(name));
         // The documents of a revoked caller may already be deleted.
         let rights = if is_revoked { CallerRights::nothing() } else { self.rights(section, report) };
-        let callbacks = section.truth("callbacks", report).is_some_and(|given| given.value);
-        // guard: callbacks-elsewhere
-        if self.secrets.is_confined() && callbacks {
-            report.error(&section.at("callbacks"), ConfigErrorKind::CallbacksElsewhere);
-        }
+        let callbacks = read_callbacks(section, self.secrets, report);
+        let bucket_listing = read_bucket_listing(section, report);
         if !section.has("allow") && !section.has("policy") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
@@ -357,6 +354,7 @@ impl<'a> CallerReader<'a> {
             name,
             rights,
             callbacks,
+            bucket_listing,
             limits,
             presign_max,
             keys,

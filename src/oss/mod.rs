@@ -1,6 +1,7 @@
 //! The domain types of OSS: bucket, object key, region, query, operation, error document. Pure
 //! values, no IO.
 
+mod bucket_list;
 mod encoding;
 mod error;
 mod error_elements;
@@ -11,6 +12,7 @@ mod operation_columns;
 mod operation_table;
 pub(crate) mod query;
 
+pub(crate) use bucket_list::{BucketList, InvalidBucketList};
 pub(crate) use encoding::{InvalidEscape, decode, encode_path, encode_strict};
 pub(crate) use error::ErrorDocument;
 #[cfg(test)]

@@ -66,6 +66,28 @@ pub(crate) enum ActionTarget {
     Undocumented,
 }
 
+impl ActionTarget {
+    /// Returns whether the resource is a bucket.
+    pub(crate) fn is_bucket(self) -> bool {
+        matches!(self, Self::Bucket | Self::ServiceOrBucket)
+    }
+
+    /// Returns whether the resource is an object, or several.
+    pub(crate) fn is_object(self) -> bool {
+        matches!(
+            self,
+            Self::Object
+                | Self::CopySource
+                | Self::RenameSource
+                | Self::SaveTarget
+                | Self::Subtree
+                | Self::EachKey
+                | Self::FormKey
+                | Self::FetchTarget
+        )
+    }
+}
+
 /// A property that a request must have to select an operation.
 pub(super) enum OperationSelector {
     /// A parameter without a value; `a` and `a=` are the same.

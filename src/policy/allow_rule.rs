@@ -97,14 +97,14 @@ impl AllowRule {
             let resource = format!("{bucket}/{}*", self.prefix);
             statements.push(json!({ "Effect": "Allow", "Action": on_objects, "Resource": resource }));
         }
-        let is_of_bucket = |target| matches!(target, ActionTarget::Bucket | ActionTarget::ServiceOrBucket);
         if self.prefix.is_empty() {
-            let on_bucket = actions(has, is_of_bucket);
+            let on_bucket = actions(has, ActionTarget::is_bucket);
             if !on_bucket.is_empty() {
                 statements.push(json!({ "Effect": "Allow", "Action": on_bucket, "Resource": bucket }));
             }
         } else {
-            let lists = actions(|operation| has(operation) && operation.lists_keys(), is_of_bucket);
+            let lists =
+                actions(|operation| has(operation) && operation.lists_keys(), ActionTarget::is_bucket);
             if !lists.is_empty() {
                 let prefix = format!("{}*", self.prefix);
                 statements.push(json!({

@@ -136,6 +136,14 @@ impl CallerRights {
         self.policy.allowed_prefixes(permission, region)
     }
 
+    /// Returns whether the caller holds a grant in a bucket, so that it may know that there is one.
+    #[must_use]
+    pub(crate) fn grants_in(&self, bucket: &str, facts: &RequestFacts<'_>) -> bool {
+        // guard: bucket-grants-below-ceiling
+        let below_ceiling = self.ceiling.as_ref().is_none_or(|ceiling| ceiling.grants_in(bucket, facts));
+        below_ceiling && self.policy.grants_in(bucket, facts)
+    }
+
     /// Returns whether all permissions are granted; otherwise the first that is missing.
     ///
     /// # Errors
@@ -194,5 +202,21 @@ mod tests {
             |rights: &CallerRights, action| crate::policy::decision_tests::is_granted(rights, action);
         assert!(grants(&own, "oss:PutObject") && !grants(&below, "oss:PutObject"));
         assert!(grants(&below, "oss:GetObject") && !grants(&below, "oss:GetBucketAcl"));
+    }
+
+    #[test]
+    fn a_grant_in_a_bucket_is_below_the_ceiling() {
+        let rights = |resource: &str| {
+            let text = format!(
+                r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"oss:*","Resource":"acs:oss:*:*:{resource}"}}]}}"#
+            );
+            let document = PolicyDocument::parse(&text, DocumentOptions::default());
+            CallerRights::of_documents(vec![document.expect("a document")])
+        };
+        let facts = crate::policy::decision_tests::facts();
+        let own = rights("team-*/a/*");
+        assert!(own.grants_in("team-data", &facts));
+        assert!(own.below(&rights("team-data/*")).grants_in("team-data", &facts));
+        assert!(!own.below(&rights("other-data/*")).grants_in("team-data", &facts));
     }
 }

@@ -17,7 +17,12 @@ use crate::time::Timestamp;
 /// Returns whether rights grant an action on an object.
 pub(super) fn is_granted(rights: &CallerRights, action: &'static str) -> bool {
     let resource = PermissionResource::Object("team-data".into(), "k".into());
-    let facts = RequestFacts {
+    rights.judge(&PermissionList::new(RequiredPermission { action, resource }), &facts()).is_ok()
+}
+
+/// Returns the properties of a request without any headers.
+pub(super) fn facts() -> RequestFacts<'static> {
+    RequestFacts {
         origin: RequestOrigin { caller: "a", address: None, secure: false, now: Timestamp::from_unix_s(0) },
         region: "",
         user_agent: None,
@@ -26,8 +31,66 @@ pub(super) fn is_granted(rights: &CallerRights, action: &'static str) -> bool {
         bucket_acl: None,
         object_acl: None,
         tags: Vec::new(),
+    }
+}
+
+/// Returns whether a document grants anything in the bucket `team-data`.
+fn grants_in_bucket(statements: &Value) -> bool {
+    let text = serde_json::json!({ "Version": "1", "Statement": statements }).to_string();
+    let document = PolicyDocument::parse(&text, DocumentOptions::default()).expect(&text);
+    CallerPolicy::new(vec![document]).grants_in("team-data", &facts())
+}
+
+#[test]
+fn a_grant_in_a_bucket_is_an_action_on_it_or_on_an_object_of_it() {
+    let allow = |action: Value, resource: &str, condition: Value| {
+        let mut statement = serde_json::json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+        if !condition.is_null() {
+            statement["Condition"] = condition;
+        }
+        grants_in_bucket(&Value::Array(vec![statement]))
     };
-    rights.judge(&PermissionList::new(RequiredPermission { action, resource }), &facts).is_ok()
+    let rows = [
+        ("oss:GetObject", "acs:oss:*:*:team-data/a/*", true),
+        ("oss:GetObjectVersion", "acs:oss:*:*:team-data/a/*", true),
+        ("oss:ListObjects", "acs:oss:*:*:team-data", true),
+        ("oss:*", "*", true),
+        ("oss:GetObject", "acs:oss:*:*:team-data/k", true),
+        // The resource is no object, or no bucket.
+        ("oss:GetObject", "acs:oss:*:*:team-data", false),
+        ("oss:ListObjects", "acs:oss:*:*:team-data/*", false),
+        ("oss:ListBuckets", "*", false),
+        ("oss:GetObject", "acs:oss:*:*:other-data/*", false),
+        ("ecs:*", "*", false),
+        ("oss:GetObject", "acs:ossvector:*:*:team-data/*", false),
+        ("oss:GetObject", "acs:oss:cn-beijing:*:team-data/*", false),
+    ];
+    for (action, resource, expected) in rows {
+        assert_eq!(allow(action.into(), resource, Value::Null), expected, "{action} {resource}");
+    }
+    let below = |key: &str, value: &str| serde_json::json!({ "StringLike": { key: value } });
+    for (condition, expected) in [
+        (below("oss:Prefix", "a/*"), true),
+        (below("acs:UserAgent", "tool*"), false),
+        (below("acs:AccessId", "team-*"), false),
+        (below("acs:AccessId", "a"), true),
+    ] {
+        let found = allow("oss:ListObjects".into(), "acs:oss:*:*:team-data", condition.clone());
+        assert_eq!(found, expected, "{condition}");
+    }
+    let listed = |deny: Value| {
+        grants_in_bucket(&serde_json::json!([
+            { "Effect": "Allow", "Action": "oss:*", "Resource": "*" },
+            deny,
+        ]))
+    };
+    let deny = |action: &str, resource: &str| serde_json::json!({ "Effect": "Deny", "Action": action, "Resource": resource });
+    assert!(!listed(deny("oss:*", "acs:oss:*:*:team-data")));
+    assert!(!listed(deny("oss:GetBucketInfo", "*")));
+    assert!(listed(deny("oss:*", "acs:oss:*:*:team-data/secret/*")));
+    let mut undecided = deny("oss:*", "*");
+    undecided["Condition"] = serde_json::json!({ "StringNotLike": { "oss:Prefix": "a/*" } });
+    assert!(listed(undecided), "no listing is denied here");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::document::{PolicyDocument, StatementEffect};
-use super::permission::{PermissionList, RequiredPermission};
+use super::permission::{PermissionList, PermissionResource, RequiredPermission};
 use super::request_facts::RequestFacts;
 
 /// The documents of one caller. All statements of all documents apply.
@@ -79,6 +79,15 @@ impl CallerPolicy {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether the documents allow anything in a bucket, and do not deny its basic properties.
+    pub(crate) fn grants_in(&self, bucket: &str, facts: &RequestFacts<'_>) -> bool {
+        let resource = PermissionResource::Bucket(bucket.into());
+        let properties = RequiredPermission { action: "oss:GetBucketInfo", resource };
+        // guard: denied-bucket-is-not-probed
+        !self.documents.iter().any(|document| document.surely_denies(&properties, facts))
+            && self.documents.iter().any(|document| document.grants_in(bucket, facts))
     }
 
     /// Returns the decision about one permission, with the statement that causes it.

@@ -24,7 +24,7 @@ pub use listener_request::ListenerRequest;
 pub use listener_request::NamedHost;
 pub(crate) use permission::{PermissionResource, RequiredPermission};
 pub(crate) use pin::PinBreach;
-pub(crate) use request_facts::RequestOrigin;
+pub(crate) use request_facts::{RequestFacts, RequestOrigin};
 pub(crate) use shape::{NotUnderstood, RequestShape, ShapeInput};
 
 use crate::oss::{AccessKind, Operation};

@@ -69,3 +69,22 @@ impl<'a> PermissionList<'a> {
         std::iter::once(&self.first).chain(&self.more)
     }
 }
+
+/// Returns the action for a version of an object, which replaces this one if a request names a version
+/// ("Authorization syntax and elements").
+pub(super) fn version_action(action: &str) -> Option<&'static str> {
+    VERSIONED.iter().find(|(plain, _)| *plain == action).map(|(_, versioned)| *versioned)
+}
+
+/// Actions that have another one for versions.
+pub(super) const VERSIONED: [(&str, &str); 9] = [
+    ("oss:GetObject", "oss:GetObjectVersion"),
+    ("oss:DeleteObject", "oss:DeleteObjectVersion"),
+    ("oss:GetObjectAcl", "oss:GetObjectVersionAcl"),
+    ("oss:PutObjectAcl", "oss:PutObjectVersionAcl"),
+    ("oss:GetObjectTagging", "oss:GetObjectVersionTagging"),
+    ("oss:PutObjectTagging", "oss:PutObjectVersionTagging"),
+    ("oss:DeleteObjectTagging", "oss:DeleteObjectVersionTagging"),
+    ("oss:RestoreObject", "oss:RestoreObjectVersion"),
+    ("oss:CleanRestoredObject", "oss:CleanRestoredObjectVersion"),
+];

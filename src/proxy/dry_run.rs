@@ -11,10 +11,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::error::ProxyError;
 use super::key_page;
 use super::request::InboundRequest;
-use super::sign;
 use super::stages::LocatedRequest;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
+use super::{PreparedRequest, sign};
 use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
 use crate::caller::{Caller, CallerIdentity};
 use crate::credentials::{CredentialSource, Credentials};
@@ -41,6 +41,8 @@ pub(crate) struct DryRunReport {
     pub(crate) verdict: Option<PolicyDecision>,
     /// The permissions that the request requires, if the rights of the caller decide.
     pub(crate) permissions: Vec<DecidedPermission>,
+    /// Whether the proxy responds itself, without an error.
+    pub(crate) is_own_answer: bool,
     /// The destination of the request.
     pub(crate) route: Option<DryRunRoute>,
     /// The credential source that signs.
@@ -121,7 +123,7 @@ pub(crate) async fn explain(
         return explained;
     }
     match outbound(core, listener, request, now, &mut explained).await {
-        Ok(outbound) => explained.outbound = Some(outbound),
+        Ok(outbound) => explained.outbound = outbound,
         Err(refusal) => explained.refused = Some(RejectionReason::new(&refusal)),
     }
     explained
@@ -162,17 +164,19 @@ async fn outbound(
     request: DryRunRequest,
     now: &Rc<SigningTime>,
     explained: &mut DryRunReport,
-) -> Result<OutboundHead, ProxyError> {
+) -> Result<Option<OutboundHead>, ProxyError> {
     let mut inbound = request.into_inbound();
     let times = SignatureTimes::Fixed { signed_at: now, valid_at: core.clock().now() };
-    let signed = sign(core, listener, &mut inbound, times, explained).await?;
+    let PreparedRequest::ToSend(signed) = sign(core, listener, &mut inbound, times, explained).await? else {
+        return Ok(None);
+    };
     let mut headers = signed.headers().clone();
     inbound.frame(&mut headers);
-    Ok(OutboundHead {
+    Ok(Some(OutboundHead {
         request_line: signed.request_line(),
         headers: headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         signed: signed.texts(now, core.keys())?,
-    })
+    }))
 }
 
 impl DryRunRequest {
@@ -203,6 +207,10 @@ impl RequestTrace for DryRunReport {
 
     fn record_decision(&mut self, decision: PolicyDecision) {
         self.verdict = Some(decision);
+    }
+
+    fn record_own_answer(&mut self) {
+        self.is_own_answer = true;
     }
 
     fn record_shape(

@@ -15,7 +15,7 @@ use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::caller::{HandOutError, IdentityError, JwtError, MalformedKind};
 use crate::credentials::NoCredentials;
-use crate::oss::ErrorDocument;
+use crate::oss::{ErrorDocument, InvalidBucketList};
 use crate::policy::{DenyReason, NotUnderstood};
 use crate::telemetry::{AccessLogEvent, AuditUnavailable, RejectionCode};
 use crate::transport::{DialError, SendError};
@@ -98,6 +98,12 @@ pub(crate) enum ProxyError {
     /// The upstream's response has an unsupported transfer coding.
     #[error("the upstream response has an unsupported transfer coding; only chunked is supported")]
     ResponseCoding,
+    /// The upstream returned a list of buckets that is too long or encoded, so it cannot be filtered.
+    #[error("the upstream returned a list of buckets that is too long or encoded, so it cannot be filtered")]
+    UnreadBucketList,
+    /// The upstream returned another document than a list of buckets, so it cannot be filtered.
+    #[error("the upstream returned a list of buckets that cannot be filtered: {0}")]
+    InvalidBucketList(#[from] InvalidBucketList),
     /// The upstream returned an error with a success status, and its document is not understood.
     #[error("the upstream returned an error with a success status that is not an OSS error document")]
     UnknownSuccess,
@@ -213,6 +219,8 @@ impl ProxyError {
             | Self::Unsendable
             | Self::SwitchedProtocols
             | Self::ResponseCoding
+            | Self::UnreadBucketList
+            | Self::InvalidBucketList(_)
             | Self::UnknownSuccess => self.to_string(),
         }
     }
@@ -282,9 +290,11 @@ impl ProxyError {
                 Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }
             Self::Send(why) | Self::SendTo(_, why) => Parts::without_response(why),
-            Self::SwitchedProtocols | Self::ResponseCoding | Self::UnknownSuccess => {
-                Parts(GATEWAY, Code::UpstreamInvalid, "BadGateway")
-            }
+            Self::SwitchedProtocols
+            | Self::ResponseCoding
+            | Self::UnreadBucketList
+            | Self::InvalidBucketList(_)
+            | Self::UnknownSuccess => Parts(GATEWAY, Code::UpstreamInvalid, "BadGateway"),
         }
     }
 }
@@ -445,7 +455,7 @@ const BASIC_CHALLENGE: HeaderValue =
 const BEARER_CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer");
 /// The challenge for clients with an invalid JSON Web Token (RFC 6750, 3.1).
 const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+pub(super) const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 /// The time that the server took, in milliseconds.
 const OSS_SERVER_TIME: HeaderName = HeaderName::from_static("x-oss-server-time");
 const OSS_ERROR: HeaderName = HeaderName::from_static("x-oss-err");

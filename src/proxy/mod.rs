@@ -3,6 +3,8 @@
 //! therefore cannot be passed to the signer.
 
 mod audit;
+mod bucket_filter;
+mod bucket_probe;
 mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
@@ -54,11 +56,12 @@ pub(crate) use state::{
 
 use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
+use bucket_probe::BucketProbe;
 use headers::REQUEST_ID;
 use request::InboundRequest;
 use response::UpstreamResponse;
 use stages::{
-    AdmittedRequest, AuthorizedRequest, IdentifiedRequest, JudgedBody, LocatedRequest, RoutedRequest,
+    AdmittedRequest, IdentifiedRequest, JudgedBody, JudgedRequest, LocatedRequest, RoutedRequest,
     SignedRequest,
 };
 use state::SignatureTimes;
@@ -90,7 +93,11 @@ pub(crate) async fn handle(
         let forwarded = forward(&core, &listener, &mut inbound, &mut access).await;
         let isolation = inbound.isolation;
         let mut response = match forwarded {
-            Ok(response) => response.respond(core.transport().stall(), access),
+            Ok(ServedResponse::OfUpstream(response)) => response.respond(core.transport().stall(), access),
+            Ok(ServedResponse::OfProxy(probe)) => {
+                core.counters().own_answer();
+                inbound.answer(probe.respond(access))
+            }
             Err(refusal) => refuse(&core, inbound, refusal, access).await,
         };
         isolation.apply(response.headers_mut());
@@ -123,22 +130,44 @@ async fn refuse(
     inbound.refuse(&refusal, access)
 }
 
+/// The response to a request that is not rejected.
+#[expect(clippy::large_enum_variant, reason = "most responses are of the upstream, and are not boxed")]
+enum ServedResponse {
+    OfUpstream(UpstreamResponse),
+    OfProxy(BucketProbe),
+}
+
+/// A request after the stages up to the signature.
+enum PreparedRequest<'a> {
+    ToSend(SignedRequest<'a>),
+    Answered(BucketProbe),
+}
+
 /// Signs and sends a request, unless too many are in flight, and waits for the response head.
 async fn forward(
     core: &WorkerCore,
     listener: &AcceptingListener,
     inbound: &mut InboundRequest,
     access: &mut AccessLogEvent,
-) -> Result<UpstreamResponse, ProxyError> {
+) -> Result<ServedResponse, ProxyError> {
     if core.is_full() {
         return Err(ProxyError::Full(core.state().limits.requests));
     }
-    let signed = sign(core, listener, inbound, SignatureTimes::Current, access).await?;
+    let prepared = sign(core, listener, inbound, SignatureTimes::Current, access).await?;
     audit::allow(access).await?;
+    let mut signed = match prepared {
+        PreparedRequest::ToSend(signed) => signed,
+        PreparedRequest::Answered(probe) => return Ok(ServedResponse::OfProxy(probe)),
+    };
     let permit = signed.permit();
+    let filter = signed.take_bucket_filter();
     inbound.set_permit(permit.clone());
-    let response = signed.send(core, inbound, access).await?;
-    Ok(response.with_permit(permit))
+    let mut response = signed.send(core, inbound, access).await?;
+    if let Some(filter) = filter {
+        // Boxing keeps the future of other requests small.
+        response = Box::pin(response.filter_buckets(&filter, core.transport().stall())).await?;
+    }
+    Ok(ServedResponse::OfUpstream(response.with_permit(permit)))
 }
 
 /// Runs the stages up to the signature, in their required order. A dry run uses it too.
@@ -148,15 +177,18 @@ async fn sign<'a>(
     inbound: &mut InboundRequest,
     times: SignatureTimes<'_>,
     trace: &mut impl RequestTrace,
-) -> Result<SignedRequest<'a>, ProxyError> {
+) -> Result<PreparedRequest<'a>, ProxyError> {
     let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
     let mut identified = located.identify(core, listener, times, trace).await?;
     inbound.isolation = identified.isolation(listener.rules.identify);
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;
     }
-    let authorized = authorize(core, listener, inbound, identified, trace).await?;
-    match authorized.route(core, trace)? {
+    let authorized = match authorize(core, listener, inbound, identified, trace).await? {
+        JudgedRequest::Authorized(authorized) => authorized,
+        JudgedRequest::Answered(probe) => return Ok(PreparedRequest::Answered(probe)),
+    };
+    let signed = match authorized.route(core, trace)? {
         RoutedRequest::ToSign(routed) => {
             let (signed_at, valid_at) = match times {
                 SignatureTimes::Current => {
@@ -170,10 +202,11 @@ async fn sign<'a>(
                 Ok(credentials) => credentials,
                 Err(_) => Box::pin(routed.source().wait(core.clock())).await?,
             };
-            routed.sign(credentials, &signed_at, core.keys(), trace)
+            routed.sign(credentials, &signed_at, core.keys(), trace)?
         }
-        RoutedRequest::Unsigned(routed) => routed.pass(),
-    }
+        RoutedRequest::Unsigned(routed) => routed.pass()?,
+    };
+    Ok(PreparedRequest::ToSend(signed))
 }
 
 /// Decides about the request of an identified client. What was judged replaces what the client sent.
@@ -183,7 +216,7 @@ async fn authorize(
     inbound: &mut InboundRequest,
     identified: IdentifiedRequest,
     trace: &mut impl RequestTrace,
-) -> Result<AuthorizedRequest, ProxyError> {
+) -> Result<JudgedRequest, ProxyError> {
     let admitted = identified.admit(&listener.rules.policy, &core.state().routing_table, trace)?;
     // A body is seldom read here; boxing keeps the future of other requests small.
     let body = match admitted.body_limit(trace) {
@@ -195,7 +228,7 @@ async fn authorize(
             if trace.is_audited() {
                 authorized.examine(core, listener, &body, trace);
             }
-            Ok(authorized)
+            Ok(JudgedRequest::Authorized(authorized))
         }
         AdmittedRequest::ToJudge(to_judge) => {
             to_judge.judge(core, listener, JudgedBody { body, inbound }, trace)

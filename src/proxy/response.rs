@@ -14,6 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use tracing::debug;
 
+use super::bucket_filter::BucketFilter;
 use super::caller_limiter::CallerPermit;
 use super::error::ProxyError;
 use super::headers::{BodyFraming, NOTE, settle_answer};
@@ -34,8 +35,8 @@ pub(super) struct UpstreamResponse {
     permit: Option<Rc<CallerPermit>>,
 }
 
-/// The body of an error response, as far as it was read.
-struct ErrorBody {
+/// The body of a response, as far as it was read.
+struct ReadBody {
     bytes: Bytes,
     is_whole: bool,
 }
@@ -147,9 +148,9 @@ impl UpstreamResponse {
         }
         let encoded = self.response.headers().contains_key(CONTENT_ENCODING);
         let body = match self.replaced.take() {
-            Some(bytes) => ErrorBody { bytes, is_whole: true },
-            None if encoded => ErrorBody { bytes: Bytes::new(), is_whole: false },
-            None => self.read(stall).await?,
+            Some(bytes) => ReadBody { bytes, is_whole: true },
+            None if encoded => ReadBody { bytes: Bytes::new(), is_whole: false },
+            None => self.read(stall, INSPECTED_BODY_MAX).await?,
         };
         let clean = if body.is_whole { token.clean_document(&body.bytes) } else { None };
         let document = match clean {
@@ -210,7 +211,7 @@ impl UpstreamResponse {
             if self.response.body().size_hint().lower() > INSPECTED_BODY_MAX as u64 {
                 return Ok(None);
             }
-            let body = self.read(stall).await?;
+            let body = self.read(stall, INSPECTED_BODY_MAX).await?;
             self.release_connection(body.is_whole);
             let content = if body.is_whole { body.bytes } else { self.replace_document(&body.bytes, None) };
             self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(content.len()));
@@ -233,6 +234,38 @@ impl UpstreamResponse {
         })
     }
 
+    /// Replaces a list of buckets by one of the buckets that the caller may know. Errors of OSS are
+    /// returned unchanged.
+    pub(super) async fn filter_buckets(
+        mut self,
+        filter: &BucketFilter,
+        stall: Duration,
+    ) -> Result<Self, ProxyError> {
+        if !self.response.status().is_success() {
+            return Ok(self);
+        }
+        if self.response.headers().contains_key(CONTENT_ENCODING) {
+            return Err(ProxyError::UnreadBucketList);
+        }
+        let body = match self.replaced.take() {
+            Some(bytes) => ReadBody { bytes, is_whole: true },
+            None => self.read(stall, BUCKET_LIST_MAX).await?,
+        };
+        // guard: long-list-is-not-passed
+        if !body.is_whole {
+            return Err(ProxyError::UnreadBucketList);
+        }
+        let list = filter.apply(&body.bytes)?;
+        let headers = self.response.headers_mut();
+        for name in [ETAG, CONTENT_MD5, CONTENT_CRC64] {
+            headers.remove(name);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(list.len()));
+        self.replaced = Some(list.into());
+        self.release_connection(true);
+        Ok(self)
+    }
+
     /// Sets the header with the reason why the client may retry.
     pub(super) fn note(&mut self, why: &'static str) {
         self.response.headers_mut().insert(NOTE, HeaderValue::from_static(why));
@@ -247,18 +280,18 @@ impl UpstreamResponse {
     }
 
     /// Reads the body, or its beginning if it is too long. A body that ends early is an error.
-    async fn read(&mut self, stall: Duration) -> Result<ErrorBody, ProxyError> {
+    async fn read(&mut self, stall: Duration, limit: usize) -> Result<ReadBody, ProxyError> {
         let mut read = BytesMut::new();
         loop {
             let frame = tokio::time::timeout(stall, self.response.body_mut().frame()).await;
             let Some(frame) = frame.map_err(|_| SendError::Stalled(stall))? else {
-                return Ok(ErrorBody { bytes: read.freeze(), is_whole: true });
+                return Ok(ReadBody { bytes: read.freeze(), is_whole: true });
             };
             if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
                 read.extend_from_slice(&data);
             }
-            if read.len() > INSPECTED_BODY_MAX {
-                return Ok(ErrorBody { bytes: read.freeze(), is_whole: false });
+            if read.len() > limit {
+                return Ok(ReadBody { bytes: read.freeze(), is_whole: false });
             }
         }
     }
@@ -310,9 +343,13 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// The error document in base64. OSS sends it in addition to the body or in place of it.
 const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
+/// The checksum of the body.
+const CONTENT_CRC64: HeaderName = HeaderName::from_static("x-oss-hash-crc64ecma");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 /// The `EC` number of OSS for an expired security token.
 const TOKEN_EXPIRED: &str = "0002-00000007";
 const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");
 /// The maximum size of an error document that is inspected; those of OSS have a few KiB.
 const INSPECTED_BODY_MAX: usize = 64 * 1024;
+/// The maximum size of a list of buckets that is filtered: 1,000 buckets of at most 2 KiB.
+const BUCKET_LIST_MAX: usize = 2 * 1024 * 1024;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri, header};
 
+use super::bucket_filter::BucketFilter;
+use super::bucket_probe::BucketProbe;
 use super::caller_limiter::CallerPermit;
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
@@ -43,6 +45,8 @@ pub(super) struct LocatedRequest {
     headers: HeaderMap,
     /// The permit of the caller, if it has limits.
     permit: Option<Rc<CallerPermit>>,
+    /// The filter of the response, if it is a list of buckets.
+    bucket_filter: Option<Box<BucketFilter>>,
 }
 
 /// A request with an identified caller. The client's own signature is removed.
@@ -69,6 +73,14 @@ pub(super) struct RequestToJudge {
 pub(super) struct JudgedBody<'a> {
     pub(super) body: Bytes,
     pub(super) inbound: &'a mut InboundRequest,
+}
+
+/// A request that the rights of the caller allow.
+pub(super) enum JudgedRequest {
+    /// The request is forwarded.
+    Authorized(AuthorizedRequest),
+    /// The proxy responds.
+    Answered(BucketProbe),
 }
 
 /// A request that all policies allow: the only type that can be routed.
@@ -125,7 +137,7 @@ impl LocatedRequest {
         let request =
             AddressedRequest { object: inbound.locate(listener, state)?, method: inbound.method().clone() };
         trace.record_object(&request.object);
-        Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None }))
+        Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None, bucket_filter: None }))
     }
 
     /// Identifies the client at these times, and removes its signature. If the key of a token is
@@ -337,14 +349,26 @@ impl RequestToJudge {
         listener: &AcceptingListener,
         JudgedBody { body, inbound }: JudgedBody<'_>,
         trace: &mut impl RequestTrace,
-    ) -> Result<AuthorizedRequest, ProxyError> {
+    ) -> Result<JudgedRequest, ProxyError> {
         let Self { mut located, caller } = self;
         let known = caller.caller().ok_or(DenyReason::NoRights)?;
         let shape = located.shape(core, listener, Some(known), &body);
         trace.record_shape(shape.as_ref(), Some(&known.rights));
         let shape = shape?;
-        let judged = known.rights.judge(&shape.permissions, &shape.facts);
-        judged.map_err(|missing| PermissionDenial::new(missing, &shape, &known.rights))?;
+        let object = &located.request.object;
+        let filter = BucketFilter::for_request(object.operation, known, &shape);
+        match known.rights.judge(&shape.permissions, &shape.facts) {
+            // guard: denied-list-is-not-filtered
+            Err(missing) if filter.is_none() || missing.denied_by.is_some() => {
+                let region = core.state().routing_table.get(object.upstream).region.as_ref();
+                if let Some(probe) = BucketProbe::for_request(object, region, &known.rights, &shape) {
+                    trace.record_own_answer();
+                    return Ok(JudgedRequest::Answered(probe));
+                }
+                return Err(PermissionDenial::new(missing, &shape, &known.rights).into());
+            }
+            Ok(()) | Err(_) => {}
+        }
         let rewrites = shape.rewrites;
         for (name, value) in rewrites.headers {
             match value {
@@ -356,8 +380,13 @@ impl RequestToJudge {
             judged_body::set_digest(&mut located.headers, &body);
             inbound.replace_body(body.into());
         }
+        if filter.is_some() {
+            located.headers.remove(header::ACCEPT_ENCODING);
+            located.bucket_filter = filter;
+        }
         trace.record_decision(PolicyDecision::Sign);
-        Ok(AuthorizedRequest { located, caller, signing: SigningChoice::Sign })
+        let authorized = AuthorizedRequest { located, caller, signing: SigningChoice::Sign };
+        Ok(JudgedRequest::Authorized(authorized))
     }
 }
 
@@ -465,6 +494,11 @@ impl<'a> SignedRequest<'a> {
     /// Returns the permit of the caller, if it has limits.
     pub(super) fn permit(&self) -> Option<Rc<CallerPermit>> {
         self.located.permit.clone()
+    }
+
+    /// Takes the filter of the response, if it is a list of buckets.
+    pub(super) fn take_bucket_filter(&mut self) -> Option<Box<BucketFilter>> {
+        self.located.bucket_filter.take()
     }
 
     /// Returns the request line, without the line break.

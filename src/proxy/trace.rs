@@ -45,6 +45,9 @@ pub(super) trait RequestTrace {
 
     fn record_decision(&mut self, _decision: PolicyDecision) {}
 
+    /// Records that the proxy responds, without a request to OSS.
+    fn record_own_answer(&mut self);
+
     fn record_route(&mut self, _upstream: UpstreamId, _way: &ResolvedEndpoint) {}
 
     /// Records the signer of a request that will be signed.
@@ -122,6 +125,10 @@ impl RequestTrace for AccessLogEvent {
 
     fn record_rejected_claim(&mut self, claimed: &Caller, state: &ProxyState) {
         state.callers.metrics(claimed).on_rejected_claim();
+    }
+
+    fn record_own_answer(&mut self) {
+        self.is_own_answer = true;
     }
 
     fn record_key_page(&mut self, operation: &'static str) {

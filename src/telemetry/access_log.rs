@@ -36,6 +36,8 @@ pub(crate) struct AccessLogEvent {
     pub(crate) status: Option<u16>,
     /// The code of the error response, if the proxy rejected the request itself.
     pub(crate) refused: Option<&'static str>,
+    /// Whether the proxy responded itself, without an error.
+    pub(crate) is_own_answer: bool,
     /// The credential provider whose credentials signed the request.
     pub(crate) provider: Option<Arc<str>>,
     /// The number of request body bytes received.
@@ -162,6 +164,7 @@ impl AccessLogEvent {
             bucket: None,
             status: None,
             refused: None,
+            is_own_answer: false,
             provider: None,
             bytes_in: Rc::new(BodyByteCounter { bytes: Cell::default(), meter: Rc::clone(&meter) }),
             end: ResponseEnd::Left,
@@ -267,6 +270,7 @@ impl Drop for AccessLogEvent {
             bucket = self.bucket,
             status = self.status,
             refused = self.refused,
+            answered_by = self.is_own_answer.then_some("proxy"),
             dur_ms = ms(now),
             ttfb_ms = self.answered.map(ms),
             r#in = self.bytes_in.bytes.get(),

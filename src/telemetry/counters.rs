@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 pub struct ProcessCounters {
     requests: AtomicU64,
     refused: AtomicU64,
+    own_answers: AtomicU64,
     malformed: AtomicU64,
     unframed: AtomicU64,
     opened: AtomicU64,
@@ -73,6 +74,8 @@ pub struct RequestCounts {
     pub read: u64,
     /// Requests that were answered with an error from this proxy.
     pub(crate) rejected: u64,
+    /// Requests that were answered without an error and without a request to OSS.
+    pub(crate) own_answers: u64,
     /// Connections that were closed because they did not carry HTTP.
     pub malformed: u64,
     /// Upstream responses with neither a length nor chunked coding, on plain TCP.
@@ -101,6 +104,11 @@ impl ProcessCounters {
         *refusals.by_code.entry(refused.code).or_default() += 1;
         refusals.last.truncate(LAST_MAX - 1);
         refusals.last.push_front(refused);
+    }
+
+    /// Counts a request that was answered without an error and without a request to OSS.
+    pub(crate) fn own_answer(&self) {
+        self.own_answers.fetch_add(1, Relaxed);
     }
 
     /// Counts input that the HTTP library rejected with a bare response, closing the connection.
@@ -173,6 +181,7 @@ impl ProcessCounters {
         RequestCounts {
             read: self.requests.load(Relaxed),
             rejected: self.refused.load(Relaxed),
+            own_answers: self.own_answers.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
             unframed: self.unframed.load(Relaxed),
         }

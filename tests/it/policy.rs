@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::callers::{Asked, CALLER_SECRET};
 use crate::support::script::line_of;
-use crate::support::{Answer, Client, KEY, Proxy, Script, Served, proxy};
+use crate::support::{Answer, Client, KEY, Proxy, Script, Served, ask, oss, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -78,6 +78,10 @@ fn a_caller_of_one_prefix_reaches_nothing_else_by_any_operation() {
                 let target = format!("{path}?{}", query.join("&"));
                 let answer = send(&proxy, &method, &target, &headers, b"");
                 asked += 1;
+                if operation["name"] == "HeadBucket" {
+                    assert_eq!(answer.status, 200, "the proxy responds by itself");
+                    continue;
+                }
                 assert!(matches!(answer.status, 400 | 403), "{method} {target}: {}", answer.status);
             }
         }
@@ -166,6 +170,56 @@ fn a_listing_beyond_the_prefix_is_denied_with_the_prefix_that_is_allowed() {
         assert!(answer.text().contains("with this prefix; list below: a/<"), "{}", answer.text());
     }
     assert!(upstream.heads().is_empty());
+}
+
+#[test]
+fn a_head_of_a_bucket_is_answered_for_a_caller_with_any_grant_in_it() {
+    let upstream = Script::answering(OK);
+    let proxy = limited(upstream.address, LIMITED);
+    for (target, status) in [("/team-data", 200), ("/other-data", 200), ("/third-data", 403)] {
+        let answer = send(&proxy, "HEAD", target, &[], b"");
+        assert_eq!(answer.status, status, "{target}");
+        assert_eq!(answer.header("x-oss-request-id"), answer.header("x-proxy-request-id"), "{target}");
+    }
+    let probe = send(&proxy, "HEAD", "/team-data", &[], b"");
+    assert_eq!(probe.header("x-oss-bucket-region"), Some("cn-hangzhou"));
+    assert_eq!(send(&proxy, "HEAD", "/team-data?futureThing", &[], b"").status, 400);
+    assert!(upstream.heads().is_empty());
+    let metrics = ask(proxy.admin, "GET", "/metrics", b"").text();
+    assert!(metrics.contains("\noss_proxy_answered_total 3\n"), "{metrics}");
+}
+
+#[test]
+fn a_head_of_a_bucket_is_forwarded_for_a_caller_with_its_action() {
+    let upstream = Script::answering(OK);
+    let policy = |resource: &str, deny: &str| {
+        format!(
+            "[[caller]]\nname = \"a\"\nopen = true\npolicy = ['{{\"Version\":\"1\",\"Statement\":[{{\"Effect\":\"Allow\",\"Action\":\"oss:*\",\"Resource\":\"acs:oss:*:*:{resource}\"}}{deny}]}}']\n"
+        )
+    };
+    let deny = |resource: &str, condition: &str| {
+        format!(
+            ",{{\"Effect\":\"Deny\",\"Action\":\"oss:*\",\"Resource\":\"acs:oss:*:*:{resource}\"{condition}}}"
+        )
+    };
+    let address = |range: &str| format!(",\"Condition\":{{\"IpAddress\":{{\"acs:SourceIp\":\"{range}\"}}}}");
+    // The policy, the status, and the number of requests that are forwarded.
+    for (policy, status, forwarded) in [
+        (policy("team-data*", ""), 200, 1),
+        (policy("team-data/*", ""), 200, 0),
+        (policy("team-data-2/*", ""), 403, 0),
+        (policy("*", &deny("team-data", "")), 403, 0),
+        (policy("team-data/*", &deny("team-*", "")), 403, 0),
+        (policy("team-data*", &deny("team-data/b/*", "")), 200, 1),
+        (policy("team-data/*", &deny("team-data", &address("127.0.0.0/8"))), 403, 0),
+        (policy("team-data/*", &deny("team-data", &address("10.0.0.0/8"))), 200, 0),
+    ] {
+        let before = upstream.heads().len();
+        let proxy = limited(upstream.address, &policy);
+        let answer = send(&proxy, "HEAD", "/team-data", &[], b"");
+        let found = (answer.status, upstream.heads().len() - before);
+        assert_eq!(found, (status, forwarded), "{policy}");
+    }
 }
 
 #[test]
@@ -288,4 +342,71 @@ fn a_presigned_url_has_the_rights_of_its_caller_and_ends_with_them() {
     let unknown = (403, Some("no-identity".to_owned()));
     assert_eq!(outcomes(), [unknown.clone(), unknown]);
     assert_eq!(upstream.heads().len(), 2);
+}
+
+const FILTERED: &str = "
+    [[caller]]
+    name = \"team-a\"
+    open = true
+    list_buckets = \"filter\"
+    allow = [{ group = [\"read\"], bucket = \"files\", prefix = \"a/\" }]
+";
+
+#[test]
+fn a_list_of_buckets_has_only_those_with_a_grant() {
+    let oss = oss();
+    let proxy = limited(oss.address, FILTERED);
+    let answer = send(&proxy, "GET", "/", &[("Accept-Encoding", "gzip")], b"");
+    let text = answer.text();
+    assert_eq!(answer.status, 200, "{text}");
+    assert!(text.contains("<Name>files</Name>") && !text.contains("photos"), "{text}");
+    assert!(text.contains("<Owner><ID>"), "{text}");
+    assert_eq!(answer.header("content-length"), Some(text.len().to_string().as_str()));
+    let page = send(&proxy, "GET", "/?max-keys=1&marker=a", &[], b"").text();
+    for expected in ["<Name>files</Name>", "<IsTruncated>true<", "<NextMarker>files<", "<MaxKeys>1<"] {
+        assert!(page.contains(expected), "{expected}: {page}");
+    }
+    // The page of a bucket without a grant is empty, and leads to the next one.
+    let empty = send(&proxy, "GET", "/?max-keys=1&marker=files", &[], b"").text();
+    assert!(!empty.contains("<Name>"), "{empty}");
+    let refused = limited(oss.address, &FILTERED.replace("list_buckets", "#list_buckets"));
+    assert_eq!(send(&refused, "GET", "/", &[], b"").status, 403);
+    let denied = FILTERED.replace(
+        "allow",
+        "policy = ['{\"Version\":\"1\",\"Statement\":[{\"Effect\":\"Deny\",\"Action\":\"oss:ListBuckets\",\"Resource\":\"*\"}]}']\nallow",
+    );
+    assert_eq!(send(&limited(oss.address, &denied), "GET", "/", &[], b"").status, 403);
+    let everything =
+        "[[caller]]\nname = \"a\"\nopen = true\nlist_buckets = \"filter\"\nallow = \"everything\"\n";
+    let all = send(&limited(oss.address, everything), "GET", "/", &[], b"").text();
+    assert!(all.contains("<Name>files</Name>") && all.contains("<Name>photos</Name>"), "{all}");
+}
+
+#[test]
+fn a_list_of_buckets_that_cannot_be_filtered_is_not_passed_on() {
+    let answer = |headers: &str, body: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+        &*Box::leak((head + body).into_boxed_str())
+    };
+    let list = "<ListAllMyBucketsResult><Buckets><Bucket><Name>secret</Name></Bucket></Buckets></ListAllMyBucketsResult>";
+    let long = format!("{list}{}", " ".repeat(2 * 1024 * 1024));
+    for (headers, body, status) in [
+        ("ETag: \"1\"\r\nContent-MD5: AAAA\r\n", list, 200),
+        ("", "<Error><Name>secret</Name></Error>", 502),
+        ("", &list[..60], 502),
+        ("Content-Encoding: gzip\r\n", list, 502),
+        ("", &long, 502),
+    ] {
+        let upstream = Script::answering(answer(headers, body));
+        let proxy = limited(upstream.address, FILTERED);
+        let answer = send(&proxy, "GET", "/", &[("Accept-Encoding", "gzip")], b"");
+        assert_eq!(answer.status, status, "{headers} {}", answer.text());
+        assert!(!answer.text().contains("secret"), "{}", answer.text());
+        assert_eq!((answer.header("etag"), answer.header("content-md5")), (None, None));
+        let heads = upstream.heads();
+        assert_eq!(line_of(&heads[0], "accept-encoding"), None, "{heads:?}");
+    }
+    let refusal = answer("", "").replace("200 OK", "503 Slow Down");
+    let upstream = Script::answering(Box::leak(refusal.into_boxed_str()));
+    assert_eq!(send(&limited(upstream.address, FILTERED), "GET", "/", &[], b"").status, 503);
 }

@@ -196,6 +196,11 @@ fn busy() -> (String, Words) {
          [audit]\nsink = \"file:/dev/null\"\n",
         sts.address
     );
+    let rule = |bucket: &str, prefix: &str| {
+        format!("{{ group = [\"read\", \"write\"], bucket = \"{bucket}\", prefix = \"{prefix}\" }}")
+    };
+    let rules = [rule("photos", ""), rule("nowhere", ""), rule("files", "a/")].join(", ");
+    let sections = format!("{sections}[[caller]]\nname = \"a\"\nopen = true\nallow = [{rules}]\n");
     let served = Served::start_with(oss.address, &sections, &[], &KEY);
     for (method, path, status) in [
         ("PUT", "/photos/k", 200),
@@ -203,6 +208,7 @@ fn busy() -> (String, Words) {
         ("GET", "/photos/missing", 404),
         ("GET", "/photos/%zz", 400),
         ("GET", "/nowhere/k", 502),
+        ("HEAD", "/files", 200),
     ] {
         assert_eq!(ask(served.address, method, path, b"").status, status, "{method} {path}");
     }

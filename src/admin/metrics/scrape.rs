@@ -127,10 +127,11 @@ impl MetricsScrape {
     }
 
     fn requests(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let RequestCounts { read, rejected, malformed, unframed } = self.counts;
+        let RequestCounts { read, rejected, own_answers, malformed, unframed } = self.counts;
         for (name, help, count) in [
             ("requests", "Requests whose head was read", read),
             ("refused", "Requests answered with an error from the proxy", rejected),
+            ("answered", "Requests answered by the proxy without an error, and not forwarded", own_answers),
             ("malformed", "Connections closed because of malformed HTTP", malformed),
             (
                 "unframed",

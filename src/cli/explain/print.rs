@@ -33,6 +33,9 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         }
     }
     match verdict {
+        _ if explained.is_own_answer => {
+            entry("policy", "allowed; the proxy responds, without a request to OSS");
+        }
         Some(PolicyDecision::Sign) => entry("policy", "allowed"),
         Some(PolicyDecision::PassUnsigned) => entry("policy", "allowed, but never signed"),
         Some(PolicyDecision::Deny(_) | PolicyDecision::Judge) => entry("policy", "denied"),

@@ -110,6 +110,20 @@ impl ConditionKey {
 }
 
 impl KnownKey {
+    /// Returns whether the value depends on the operation and not only on the client and the time.
+    pub(super) fn is_of_operation(&self) -> bool {
+        match self {
+            Self::Prefix
+            | Self::Delimiter
+            | Self::BucketAcl
+            | Self::ObjectAcl
+            | Self::RequestObjectTag(_) => true,
+            Self::SourceIp | Self::SecureTransport | Self::CurrentTime | Self::UserAgent | Self::AccessId => {
+                false
+            }
+        }
+    }
+
     /// Returns the value of the key, if it is a text and the request has it.
     pub(super) fn text<'f>(&self, facts: &'f RequestFacts<'_>) -> Option<&'f str> {
         match self {

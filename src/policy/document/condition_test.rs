@@ -212,6 +212,12 @@ impl ConditionTest {
         matches!(self.values, ConditionValues::Like(_))
     }
 
+    /// Returns whether the test may hold for another request of the same client at the same time.
+    pub(super) fn may_hold(&self, facts: &RequestFacts<'_>) -> bool {
+        let is_of_operation = matches!(&self.key, ConditionKey::Known(key) if key.is_of_operation());
+        is_of_operation || matches!(self.evaluate(facts), TestResult::Holds | TestResult::LeftToOss)
+    }
+
     /// Evaluates the test for a request.
     pub(super) fn evaluate(&self, facts: &RequestFacts<'_>) -> TestResult {
         let key = match &self.key {

@@ -18,8 +18,9 @@ pub(crate) use resource_pattern::InvalidResource;
 use resource_pattern::ResourcePattern;
 use strict_json::StrictJson;
 
-use super::permission::RequiredPermission;
+use super::permission::{PermissionResource, RequiredPermission, version_action};
 use super::request_facts::RequestFacts;
+use crate::oss::{ActionTarget, Operation};
 
 /// A RAM policy document of version 1 ("Policy structure and syntax", RAM documentation).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +208,25 @@ impl PolicyDocument {
         self.statements.iter().any(|statement| statement.effect == StatementEffect::Deny)
     }
 
+    /// Returns whether a statement allows anything in a bucket: an action on the bucket, or on an
+    /// object of it.
+    pub(super) fn grants_in(&self, bucket: &str, facts: &RequestFacts<'_>) -> bool {
+        self.statements.iter().any(|statement| statement.grants_in(bucket, facts))
+    }
+
+    /// Returns whether a statement denies a permission, and all of its tests hold.
+    pub(super) fn surely_denies(
+        &self,
+        permission: &RequiredPermission<'_>,
+        facts: &RequestFacts<'_>,
+    ) -> bool {
+        self.statements.iter().any(|statement| {
+            statement.effect == StatementEffect::Deny
+                && statement.reaches(permission, facts.region)
+                && statement.conditions.iter().all(|test| test.evaluate(facts) == TestResult::Holds)
+        })
+    }
+
     /// Returns the position of the first statement with this effect that applies.
     pub(super) fn applying(
         &self,
@@ -261,6 +281,33 @@ impl PolicyStatement {
             && self.conditions.is_empty()
     }
 
+    fn grants_in(&self, bucket: &str, facts: &RequestFacts<'_>) -> bool {
+        let resource = PermissionResource::Bucket(bucket.into());
+        let covers = |one: &ResourcePattern| one.covers(&resource, facts.region);
+        let reaches = |one: &ResourcePattern| one.reaches_into(bucket, facts.region);
+        self.effect == StatementEffect::Allow
+            && self.conditions.iter().all(|test| test.may_hold(facts))
+            && ((self.resources.iter().any(covers) && self.acts_on(ActionTarget::is_bucket))
+                || (self.resources.iter().any(reaches) && self.acts_on(ActionTarget::is_object)))
+    }
+
+    /// Returns whether the actions include one with such a target.
+    fn acts_on(&self, is_target: impl Fn(ActionTarget) -> bool) -> bool {
+        let actions = Operation::ALL.iter().flat_map(|operation| operation.actions());
+        let mut actions = actions.filter(|one| is_target(one.target)).map(|one| one.action);
+        actions.any(|action| {
+            self.acts(action) || version_action(action).is_some_and(|versioned| self.acts(versioned))
+        })
+    }
+
+    /// Returns whether the statement is about an action.
+    fn acts(&self, action: &str) -> bool {
+        match &self.actions {
+            ActionList::Listed(patterns) => patterns.iter().any(|one| one.matches(action)),
+            ActionList::AllBut(patterns) => !patterns.iter().any(|one| one.matches(action)),
+        }
+    }
+
     fn applies(&self, permission: &RequiredPermission<'_>, facts: &RequestFacts<'_>) -> bool {
         self.reaches(permission, facts.region)
             && match self.effect {
@@ -272,21 +319,13 @@ impl PolicyStatement {
     /// Returns whether the actions and the resources of the statement include a permission. An
     /// `Allow` must cover the whole resource, and a `Deny` a part of it.
     fn reaches(&self, permission: &RequiredPermission<'_>, region: &str) -> bool {
-        let acts = self.selects(permission.action);
         let mut resources = self.resources.iter();
         let resource = &permission.resource;
-        acts && match self.effect {
-            StatementEffect::Allow => resources.any(|one| one.covers(resource, region)),
-            StatementEffect::Deny => resources.any(|one| one.meets(resource, region)),
-        }
-    }
-
-    /// Returns whether the statement is about an action.
-    fn selects(&self, action: &str) -> bool {
-        match &self.actions {
-            ActionList::Listed(patterns) => patterns.iter().any(|one| one.matches(action)),
-            ActionList::AllBut(patterns) => !patterns.iter().any(|one| one.matches(action)),
-        }
+        self.acts(permission.action)
+            && match self.effect {
+                StatementEffect::Allow => resources.any(|one| one.covers(resource, region)),
+                StatementEffect::Deny => resources.any(|one| one.meets(resource, region)),
+            }
     }
 
     /// Returns whether all tests hold. A test that OSS decides holds here.

@@ -98,6 +98,18 @@ impl ResourcePattern {
             Self::Other => false,
         }
     }
+
+    /// Returns whether the pattern covers an object of a bucket in `region`.
+    pub(super) fn reaches_into(&self, bucket: &str, region: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Oss { region: regions, relative } => {
+                regions.matches(PatternSubject::text(region))
+                    && relative.reaches_beyond(&format!("{bucket}/"))
+            }
+            Self::Other => false,
+        }
+    }
 }
 
 /// Returns the last part of the name of a resource.

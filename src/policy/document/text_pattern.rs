@@ -128,6 +128,31 @@ impl TextPattern {
         self == narrower || (!self.0.contains('?') && self.matches(PatternSubject::text(&narrower.0)))
     }
 
+    /// Returns whether the pattern matches a longer text that begins with `start`, which is ASCII.
+    pub(super) fn reaches_beyond(&self, start: &str) -> bool {
+        let pattern = self.0.as_bytes();
+        // The positions in the pattern that a match of the text so far may have reached.
+        let mut reached = vec![false; pattern.len() + 1];
+        reached[0] = true;
+        for byte in start.bytes() {
+            let mut next = vec![false; pattern.len() + 1];
+            for (at, expected) in pattern.iter().enumerate() {
+                if !reached[at] {
+                    continue;
+                }
+                if *expected == b'*' {
+                    reached[at + 1] = true;
+                    next[at] = true;
+                } else if *expected == b'?' || *expected == byte {
+                    next[at + 1] = true;
+                }
+            }
+            reached = next;
+        }
+        // The rest of the pattern is not empty, so it matches some further text.
+        reached[..pattern.len()].contains(&true)
+    }
+
     /// Returns the text before the first wildcard.
     pub(super) fn literal(&self) -> &str {
         self.0.split(['*', '?']).next().unwrap_or_default()
@@ -165,6 +190,31 @@ mod tests {
         assert!(TextPattern::new("team-*/a/*").matches(joined));
         assert!(!TextPattern::new("team-data").matches(PatternSubject::joined("team-data", "")));
         assert!(TextPattern::lower_case("OSS:getobject").matches_without_case("oss:GetObject"));
+    }
+
+    #[test]
+    fn a_pattern_reaches_beyond_a_bucket_if_it_matches_a_key_in_it() {
+        for (pattern, expected) in [
+            ("*", true),
+            ("team-data/*", true),
+            ("team-data/a/*", true),
+            ("team-data/k", true),
+            ("team-data/?", true),
+            ("team-????/*", true),
+            ("*-data/a", true),
+            ("t*/a/*/b", true),
+            ("team-data*", true),
+            ("team-data", false),
+            ("team-data/", false),
+            ("team-data-2/*", false),
+            ("team-dat/*", false),
+            // `*` crosses slashes, so it also matches a key in the bucket.
+            ("*-other/a/*", true),
+            ("team-?/*", false),
+            ("other*", false),
+        ] {
+            assert_eq!(TextPattern::new(pattern).reaches_beyond("team-data/"), expected, "{pattern}");
+        }
     }
 
     #[test]

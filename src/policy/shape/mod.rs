@@ -21,7 +21,7 @@ pub(crate) use not_understood::NotUnderstood;
 use self::copy_source::CopySource;
 use self::delete_body::DeleteBody;
 use self::names::{is_key, refuse_alias};
-use super::permission::{PermissionList, PermissionResource, RequiredPermission};
+use super::permission::{PermissionList, PermissionResource, RequiredPermission, version_action};
 use super::request_facts::{ObjectTag, RequestFacts, RequestOrigin};
 use crate::oss::{ActionTarget, Bucket, Operation, Query, decode, encode_path};
 
@@ -283,8 +283,7 @@ impl<'a> ShapeReader<'a> {
         })
     }
 
-    /// Returns the action for a version of an object, if the request names one. Only the listed
-    /// actions have another one for versions ("Authorization syntax and elements").
+    /// Returns the action for a version of an object, if the request names one.
     fn versioned(&self, action: &'static str) -> Result<&'static str, NotUnderstood> {
         if self.input.query.get("versionId").is_none() {
             return Ok(action);
@@ -292,7 +291,7 @@ impl<'a> ShapeReader<'a> {
         if self.parameter("versionId").is_empty() {
             return Err(NotUnderstood::ParameterValue("versionId"));
         }
-        Ok(VERSIONED.iter().find(|(plain, _)| *plain == action).map_or(action, |(_, versioned)| versioned))
+        Ok(version_action(action).unwrap_or(action))
     }
 
     fn bucket(&self) -> Result<PermissionResource<'a>, NotUnderstood> {
@@ -395,16 +394,3 @@ fn parse_tags(text: &str) -> Result<Vec<ObjectTag>, NotUnderstood> {
     }
     Ok(tags)
 }
-
-/// Actions that are replaced if the request names a version of the object.
-pub(super) const VERSIONED: [(&str, &str); 9] = [
-    ("oss:GetObject", "oss:GetObjectVersion"),
-    ("oss:DeleteObject", "oss:DeleteObjectVersion"),
-    ("oss:GetObjectAcl", "oss:GetObjectVersionAcl"),
-    ("oss:PutObjectAcl", "oss:PutObjectVersionAcl"),
-    ("oss:GetObjectTagging", "oss:GetObjectVersionTagging"),
-    ("oss:PutObjectTagging", "oss:PutObjectVersionTagging"),
-    ("oss:DeleteObjectTagging", "oss:DeleteObjectVersionTagging"),
-    ("oss:RestoreObject", "oss:RestoreObjectVersion"),
-    ("oss:CleanRestoredObject", "oss:CleanRestoredObjectVersion"),
-];

@@ -29,7 +29,7 @@ pub(super) fn check(statement: &PolicyStatement, warnings: &mut Vec<DocumentWarn
             for pattern in patterns.iter().filter(|pattern| known(pattern).next().is_none()) {
                 warnings.push(unknown(pattern));
             }
-            let included = dangerous(kinds, |name| statement.selects(name));
+            let included = dangerous(kinds, |name| statement.acts(name));
             if is_allow && !included.is_empty() {
                 warnings.push(DocumentWarning::OtherActions(included));
             }
@@ -104,10 +104,10 @@ pub(super) fn is_shadowed(statement: &PolicyStatement, other: &PolicyStatement) 
     let kinds = kinds(statement);
     let mut allowed = KnownAction::all()
         .iter()
-        .filter(|action| action.kinds.meet(kinds) && statement.selects(action.name))
+        .filter(|action| action.kinds.meet(kinds) && statement.acts(action.name))
         .peekable();
     allowed.peek().is_some()
-        && allowed.all(|action| other.selects(action.name))
+        && allowed.all(|action| other.acts(action.name))
         && statement
             .resources
             .iter()

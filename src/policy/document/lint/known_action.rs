@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::oss::{AccessKind, ActionTarget, Operation, OperationGroup};
-use crate::policy::shape::VERSIONED;
+use crate::policy::permission::VERSIONED;
 
 /// An action that a request may require.
 pub(super) struct KnownAction {
