@@ -87,19 +87,27 @@ idle = "600s"
 [log]
 access = {access}
 {callers}
+{audit}
 "#;
+
+/// An audit log that delays no request.
+const AUDIT: &str = "[audit]\nsink = \"file:{folder}/audit.jsonl\"\non_failure = \"drop\"\n";
+
+/// The rights of a caller whose requests are judged.
+const LIMITED: &str = r#"policy = ['{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:GetObject","oss:PutObject"],"Resource":"acs:oss:*:*:*/*"}]}']"#;
 
 impl Subject {
     /// Starts all subjects and waits until they are ready. `base` is another build of the proxy.
     pub(crate) fn all(folder: &Path, origin: &Origin, proxy: &Path, base: Option<&Path>) -> Vec<Self> {
-        let names = ["nginx", "haproxy", "floor", "proxy", "logging", "verifying", "verifying-10k"];
+        let names =
+            ["nginx", "haproxy", "floor", "proxy", "logging", "verifying", "verifying-10k", "auditing"];
         let subjects = names.into_iter().map(|name| Self::start(name, folder, origin, proxy));
         subjects.chain(base.map(|base| Self::start("base", folder, origin, base))).collect()
     }
 
     /// Returns whether this is the proxy, in any build or configuration.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.name, "proxy" | "logging" | "verifying" | "verifying-10k" | "base")
+        matches!(self.name, "proxy" | "logging" | "verifying" | "verifying-10k" | "auditing" | "base")
     }
 
     /// Returns whether a scenario applies. Logging and verification cost the same in each, so they
@@ -107,7 +115,7 @@ impl Subject {
     pub(crate) fn takes_part_in(&self, scenario: &str) -> bool {
         match self.name {
             "logging" => scenario == "get-1k-plain",
-            "verifying" | "verifying-10k" => matches!(scenario, "get-1k-plain" | "put-1k-plain"),
+            "verifying" | "verifying-10k" | "auditing" => matches!(scenario, "get-1k-plain" | "put-1k-plain"),
             _ => true,
         }
     }
@@ -124,7 +132,7 @@ impl Subject {
     /// Starts a subject and waits until it is ready.
     pub(crate) fn start(name: &'static str, folder: &Path, origin: &Origin, proxy: &Path) -> Self {
         let (plain, tls) = (free(), free());
-        let admin = (name == "reloading").then(free);
+        let admin = matches!(name, "reloading" | "auditing").then(free);
         let template = match name {
             "nginx" => NGINX,
             "haproxy" => HAPROXY,
@@ -132,7 +140,7 @@ impl Subject {
             _ => PROXY,
         };
         let callers = match name {
-            "verifying" => 1,
+            "verifying" | "auditing" => 1,
             "verifying-10k" | "reloading" => 10_000,
             _ => 0,
         };
@@ -147,11 +155,16 @@ impl Subject {
             ("plain", plain.to_string()),
             ("tls", tls.to_string()),
             ("admin", admin.map_or_else(|| "off".to_owned(), |admin| admin.to_string())),
-            ("access", (name == "logging").to_string()),
+            ("access", matches!(name, "logging" | "auditing").to_string()),
             ("identify", if callers > 0 { "identify = [\"key\"]" } else { "" }.to_owned()),
             ("callers", callers::sections(callers, 0)),
+            ("audit", if name == "auditing" { AUDIT } else { "" }.to_owned()),
+            ("folder", folder.display().to_string()),
         ] {
             text = text.replace(&format!("{{{key}}}"), &value);
+        }
+        if name == "auditing" {
+            text = text.replace("allow = \"everything\"", LIMITED);
         }
         let path = folder.join(format!("{name}.conf"));
         fs::write(&path, text).expect("written");

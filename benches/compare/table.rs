@@ -20,6 +20,7 @@ impl ReferenceSubject {
         match subject {
             "proxy" => Some(Self { name: "base", bar: None }),
             "verifying" => Some(Self { name: "proxy", bar: Some(1.15) }),
+            "auditing" => Some(Self { name: "proxy", bar: Some(1.25) }),
             "verifying-10k" => Some(Self { name: "verifying", bar: Some(1.03) }),
             _ => None,
         }
