@@ -148,6 +148,7 @@ pub mod internals {
                 key: &object.key,
                 query: &mut object.query,
                 headers,
+                form: None,
             };
             let context = IdentityContext {
                 directory: &CallerDirectory::new(Some(&callers)),

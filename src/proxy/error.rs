@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::caller_limiter::CallerLimitError;
+use super::form_upload::FormError;
 use super::headers::PROXY_ERROR;
 use super::judged_body::JudgedBodyError;
 use super::key_error::KeyRequestError;
@@ -68,6 +69,9 @@ pub(crate) enum ProxyError {
     /// The body that is judged cannot be read, or is not the one that the client described.
     #[error(transparent)]
     Body(#[from] JudgedBodyError),
+    /// The form upload cannot be verified.
+    #[error(transparent)]
+    Form(#[from] FormError),
     /// The request exceeds a limit of its caller.
     #[error(transparent)]
     CallerLimit(#[from] CallerLimitError),
@@ -200,6 +204,7 @@ impl ProxyError {
             | Self::NotGranted(_)
             | Self::NotUnderstood(_)
             | Self::Body(_)
+            | Self::Form(_)
             | Self::CallerLimit(_)
             | Self::Keys(_)
             | Self::Credentials(_)
@@ -271,6 +276,7 @@ impl ProxyError {
             Self::NotGranted(_) => Parts(FORBIDDEN, Code::Denied, "AccessDenied"),
             Self::NotUnderstood(_) => Parts(BAD, Code::NotUnderstood, "InvalidArgument"),
             Self::Body(why) => Parts::of_judged_body(*why),
+            Self::Form(why) => Parts::of_form(why),
             Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
             Self::Keys(why) => Parts::without_keys(why),
             Self::Credentials(_) | Self::SigningKey(_) => {
@@ -334,6 +340,21 @@ impl ErrorResponseParts {
             JudgedBodyError::TooLong(_) => Self(BAD, RejectionCode::TooLarge, "EntityTooLarge"),
             JudgedBodyError::Digest => Self(BAD, RejectionCode::BadRequest, "InvalidDigest"),
             JudgedBodyError::Broken => Self(BAD, RejectionCode::BadRequest, "RequestTimeout"),
+        }
+    }
+
+    /// Returns the parts for a form upload that cannot be verified.
+    fn of_form(why: &FormError) -> Self {
+        match why {
+            FormError::Condition(_) => Self(StatusCode::FORBIDDEN, RejectionCode::PostForm, "AccessDenied"),
+            FormError::Malformed(_)
+            | FormError::Incomplete
+            | FormError::Key
+            | FormError::Filename
+            | FormError::Field(_)
+            | FormError::Head(_) => {
+                Self(StatusCode::BAD_REQUEST, RejectionCode::BadRequest, "MalformedPOSTRequest")
+            }
         }
     }
 

@@ -8,6 +8,8 @@ mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
 mod error;
+mod form_file;
+mod form_upload;
 mod headers;
 mod judged_body;
 mod key_document;
@@ -20,6 +22,7 @@ mod plain_error;
 mod redact;
 mod rejected_identity;
 mod request;
+mod request_signer;
 mod response;
 mod response_body;
 mod routed_clock;
@@ -164,7 +167,10 @@ async fn sign<'a>(
     times: SignatureTimes<'_>,
     trace: &mut impl RequestTrace,
 ) -> Result<PreparedRequest<'a>, ProxyError> {
-    let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
+    let mut located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
+    if located.is_verified_form(&listener.rules.policy) {
+        Box::pin(located.read_form(core, inbound)).await?;
+    }
     let mut identified = located.identify(core, listener, times, trace).await?;
     inbound.isolation = identified.isolation(listener.rules.identify);
     if trace.is_limited() && !identified.begin(core) {

@@ -6,20 +6,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
-use tokio::time::Instant;
+use http::{HeaderMap, Method, Request, Uri, header};
 
 use super::bucket_filter::BucketFilter;
 use super::bucket_probe::BucketProbe;
 use super::caller_limiter::CallerPermit;
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
+use super::form_file::FormFileFilter;
+use super::form_upload::{FormUpload, JudgedForm};
 use super::headers::prepare_headers;
 use super::judged_body;
 use super::page_isolation::PageIsolation;
 use super::permission_denial::PermissionDenial;
 use super::request::InboundRequest;
-use super::response::{KeyRejection, UpstreamResponse};
+use super::request_signer::RequestSigner;
+use super::response::UpstreamResponse;
 use super::routed_clock::RoutedClock;
 use super::signing::{AddressedRequest, SigningKeyError};
 use super::signing_key_cache::SigningKeyCache;
@@ -29,16 +31,15 @@ use crate::address::{LocatedObject, RoutingTable, UpstreamId};
 use crate::caller::{
     self, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, SignatureClock,
 };
-use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
-use crate::oss::{Region, SigningProduct};
+use crate::credentials::{CredentialSource, Credentials};
+use crate::oss::{Operation, Region, SigningProduct};
 use crate::policy::{
     AccessPolicy, ClientProof, DenyReason, ListenerRequest, NamedHost, PolicyDecision, RequestOrigin,
     RequestShape, ShapeInput,
 };
-use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
+use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
-use crate::time::Timestamp;
-use crate::transport::{RequestBody, ResponseTimeout, UpstreamExchange};
+use crate::transport::{ResponseTimeout, UpstreamExchange};
 
 /// A request with a known target. The value is large, so the stages pass it on in its box.
 pub(super) struct LocatedRequest {
@@ -48,6 +49,15 @@ pub(super) struct LocatedRequest {
     permit: Option<Rc<CallerPermit>>,
     /// The filter of the response, if it is a list of buckets.
     bucket_filter: Option<Box<BucketFilter>>,
+    /// The form of an upload that is verified.
+    form: Option<Box<FormStage>>,
+}
+
+/// The form of an upload, at the stages of its request.
+enum FormStage {
+    Read(FormUpload),
+    Checked(JudgedForm),
+    Signed(FormFileFilter),
 }
 
 /// A request with an identified caller. The client's own signature is removed.
@@ -127,13 +137,6 @@ pub(super) struct SignedRequest<'a> {
     signer: Option<RequestSigner<'a>>,
 }
 
-/// The credentials and the signature version of a signed request.
-struct RequestSigner<'a> {
-    source: &'a CredentialSource,
-    credentials: Arc<Credentials>,
-    signature: SignatureVersion,
-}
-
 impl LocatedRequest {
     /// Takes the head of a request whose target can be resolved.
     pub(super) fn locate(
@@ -145,7 +148,38 @@ impl LocatedRequest {
         let request =
             AddressedRequest { object: inbound.locate(listener, state)?, method: inbound.method().clone() };
         trace.record_object(&request.object);
-        Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None, bucket_filter: None }))
+        let headers = inbound.take_headers();
+        Ok(Box::new(Self { request, headers, permit: None, bucket_filter: None, form: None }))
+    }
+
+    /// Returns whether the signature of a form identifies the client.
+    pub(super) fn is_verified_form(&self, policy: &AccessPolicy) -> bool {
+        policy.verified_forms && self.request.object.operation == Operation::PostObject
+    }
+
+    /// Reads the fields of a form before its file.
+    pub(super) async fn read_form(
+        &mut self,
+        core: &WorkerCore,
+        inbound: &mut InboundRequest,
+    ) -> Result<(), ProxyError> {
+        let boundary = FormUpload::boundary(&self.headers, &self.request.object.query)?;
+        let form = inbound.read_form(&boundary, core.transport().stall()).await?;
+        self.form = Some(Box::new(FormStage::Read(form)));
+        Ok(())
+    }
+
+    /// Checks the conditions that the client has signed for its form.
+    fn check_form(&mut self) -> Result<(), ProxyError> {
+        let Some(form) = self.form.take() else { return Ok(()) };
+        let checked = match (*form, &self.request.object.bucket) {
+            (FormStage::Read(form), Some(bucket)) => {
+                FormStage::Checked(form.check(bucket, self.headers.get(header::USER_AGENT))?)
+            }
+            (form, _) => form,
+        };
+        self.form = Some(Box::new(checked));
+        Ok(())
     }
 
     /// Identifies the client at these times, and removes its signature. If the key of a token is
@@ -179,6 +213,7 @@ impl LocatedRequest {
             self.request.object.route_for_caller(&caller.name, &state.routing_table)?;
         }
         trace.record_caller(&caller, state);
+        self.check_form()?;
         Ok(IdentifiedRequest { located: self, caller })
     }
 
@@ -201,8 +236,12 @@ impl LocatedRequest {
                 &fixed
             }
         };
-        let request =
-            ClientRequest { method, operation: *operation, bucket, key, query, headers: &mut self.headers };
+        let form = match self.form.as_deref() {
+            Some(FormStage::Read(form)) => Some(&form.head),
+            _ => None,
+        };
+        let headers = &mut self.headers;
+        let request = ClientRequest { method, operation: *operation, bucket, key, query, headers, form };
         let product = region.map_or(SigningProduct::Oss, Region::product);
         caller::identify(request, core.identity_context(listener, product, clock))
     }
@@ -298,17 +337,24 @@ impl RequestToJudge {
         trace: &mut impl RequestTrace,
     ) -> Result<JudgedRequest, ProxyError> {
         let Self { mut located, caller } = self;
-        let LocatedRequest { request, headers, bucket_filter, .. } = &mut *located;
+        let LocatedRequest { request, headers, bucket_filter, form, .. } = &mut *located;
         let AddressedRequest { method, object } = &*request;
         let region = core.state().routing_table.get(object.upstream).region.as_ref();
         let known = caller.caller().ok_or(DenyReason::NoRights)?;
+        // A form is judged as the upload that it stands for.
+        let (operation, method, key, headers_judged) = match form.as_deref() {
+            Some(FormStage::Checked(form)) => {
+                (Operation::PutObject, &Method::PUT, form.key.as_bytes(), &form.headers)
+            }
+            _ => (object.operation, method, object.key.as_bytes(), &*headers),
+        };
         let shape = RequestShape::read(ShapeInput {
-            operation: object.operation,
+            operation,
             method,
             bucket: object.bucket.as_ref(),
-            key: object.key.as_bytes(),
+            key,
             query: &object.query,
-            headers,
+            headers: headers_judged,
             body: &body,
             origin: RequestOrigin {
                 caller: &known.name,
@@ -372,6 +418,8 @@ impl AuthorizedRequest {
         }
         let caller = caller.caller().map(|caller| &**caller);
         Ok(match (signing, upstream.source_for(caller)) {
+            // guard: form-is-signed-or-rejected
+            (SigningChoice::Sign, None) if located.form.is_some() => return Err(DenyReason::PostForm.into()),
             (SigningChoice::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
                 RoutedRequest::ToSign(SignableRoute {
@@ -408,10 +456,18 @@ impl<'a> SignableRoute<'a> {
     ) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { mut located, cached_endpoint, signature, source } = self;
         trace.record_credentials(&credentials);
-        let signer = RequestSigner { source, credentials, signature };
-        let headers =
-            signer.key(&cached_endpoint, now, keys)?.sign(&located.request.signable(&located.headers), now);
-        headers.apply(&mut located.headers);
+        let form = located.form.take();
+        let signer = RequestSigner { source, credentials, signature, is_of_form: form.is_some() };
+        let key = signer.key(&cached_endpoint, now, keys)?;
+        match (form.map(|form| *form), &located.request.object.bucket) {
+            (None, _) => {
+                key.sign(&located.request.signable(&located.headers), now).apply(&mut located.headers)
+            }
+            (Some(FormStage::Checked(form)), Some(bucket)) => {
+                located.form = Some(Box::new(FormStage::Signed(form.sign(bucket, &key, now))));
+            }
+            (Some(_), _) => return Err(DenyReason::PostForm.into()),
+        }
         trace.record_signature(&signer.credentials, signature);
         let signed = SignedRequest::new(located, cached_endpoint)?;
         Ok(SignedRequest { signer: Some(signer), ..signed })
@@ -487,6 +543,9 @@ impl<'a> SignedRequest<'a> {
         head.method_mut().clone_from(&located.request.method);
         *head.uri_mut() = target;
         *head.headers_mut() = std::mem::take(&mut located.headers);
+        if let Some(FormStage::Signed(filter)) = located.form.take().map(|form| *form) {
+            inbound.set_form(filter);
+        }
         let request = inbound
             .attach(head, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(ProxyError::Unsendable)?;
@@ -508,7 +567,9 @@ impl<'a> SignedRequest<'a> {
                 .await?
             {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
-                if let Some(mut request) = retryable.whole(core.transport().stall()) {
+                let retried = retryable.whole(core.transport().stall());
+                // Its signature is in the body, which is not written again.
+                if let Some(mut request) = retried.filter(|_| !signer.is_of_form) {
                     signer.credentials = other;
                     signer.sign_again(&mut request, &located.request, &cached_endpoint, core)?;
                     access.provider = Some(Arc::clone(&signer.credentials.provider));
@@ -527,74 +588,5 @@ impl<'a> SignedRequest<'a> {
             }
         })
         .await
-    }
-}
-
-impl RequestSigner<'_> {
-    /// Returns the signing key for requests to an endpoint.
-    fn key(
-        &self,
-        cached_endpoint: &CachedEndpoint,
-        now: &SigningTime,
-        keys: &SigningKeyCache,
-    ) -> Result<Rc<SigningKey>, ProxyError> {
-        Ok(keys.get(&self.credentials, self.signature, &cached_endpoint.endpoint, now)?)
-    }
-
-    /// Records whether OSS has accepted the key. If OSS rejects it, returns other credentials, if
-    /// they are available soon. If OSS rejects the clock, returns the same credentials, to sign
-    /// with the corrected time.
-    async fn replacement_credentials(
-        &self,
-        upstream_response: &mut UpstreamResponse,
-        upstream: UpstreamId,
-        begun: Instant,
-        core: &WorkerCore,
-    ) -> Result<Option<Arc<Credentials>>, ProxyError> {
-        let status = upstream_response.response.status();
-        if status.is_success() || status == StatusCode::NOT_FOUND {
-            self.source.accept(&self.credentials);
-            return Ok(None);
-        }
-        match upstream_response.key_refused(core.transport().stall()).await? {
-            Some(KeyRejection::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
-            Some(KeyRejection::Key(code)) => {
-                Ok(self.source.replace(&self.credentials, code, core.clock()).await)
-            }
-            Some(KeyRejection::Signature) => {
-                Ok(self.source.replace(&self.credentials, "SignatureDoesNotMatch", core.clock()).await)
-            }
-            Some(KeyRejection::Clock(server_time)) => {
-                let ended = core.clock().now();
-                let took_s = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
-                let begun = Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s));
-                let call = CallPeriod { begun, ended };
-                let ahead_s = ahead(server_time.as_deref(), upstream_response.response.headers(), call);
-                // The endpoint and not the `Host` header: clients choose bucket names, so these must
-                // not become keys of a count.
-                let endpoint = core.state().routing_table.get(upstream).endpoint.host.as_str();
-                Ok(ahead_s.map(|ahead_s| {
-                    core.state().services.clocks().record(endpoint, ahead_s);
-                    core.correct_clock(upstream, ahead_s);
-                    Arc::clone(&self.credentials)
-                }))
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Replaces the signature of a request that is retried.
-    fn sign_again(
-        &self,
-        request: &mut Request<RequestBody>,
-        addressed: &AddressedRequest,
-        cached_endpoint: &CachedEndpoint,
-        core: &WorkerCore,
-    ) -> Result<(), ProxyError> {
-        let now = core.signing_time(addressed.object.upstream);
-        let key = self.key(cached_endpoint, &now, core.keys())?;
-        caller::remove_signature(request.headers_mut());
-        key.sign(&addressed.signable(request.headers()), &now).apply(request.headers_mut());
-        Ok(())
     }
 }

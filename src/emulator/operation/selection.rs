@@ -76,6 +76,9 @@ fn on_bucket(request: &OssRequest) -> Result<OperationPlan, OssError> {
         Method::POST if query.has("delete") => {
             Ok(OperationPlan::new(multi_delete::run, OperationNeed::SummedBody))
         }
+        Method::POST if asked_for(request) == Some(Operation::PostObject) => {
+            Ok(OperationPlan::new(object::put, OperationNeed::Form))
+        }
         Method::POST | Method::OPTIONS => Err(OssError::not_implemented()),
         _ => Err(OssError::method()),
     }
