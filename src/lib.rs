@@ -150,6 +150,7 @@ pub mod internals {
                 key: &object.key,
                 query: &mut object.query,
                 headers,
+                form: None,
             };
             let context = IdentityContext {
                 directory: &CallerDirectory::new(Some(&callers)),
@@ -210,6 +211,7 @@ pub mod internals {
                 key: &key,
                 query: &mut Query::default(),
                 headers: &mut HeaderMap::from_iter([(AUTHORIZATION, bearer)]),
+                form: None,
             };
             let context = IdentityContext {
                 directory: &CallerDirectory::new(Some(&[caller])),

@@ -9,6 +9,7 @@ mod client_signature;
 mod connection_peer;
 mod derived_keys;
 mod directory;
+mod form_claim;
 mod hand_out;
 mod identity_claim;
 mod identity_context;
@@ -25,6 +26,7 @@ mod listener_content;
 mod nominated_headers;
 mod peer_identities;
 mod peer_index;
+mod post_policy;
 mod presented_identity;
 mod real_key_id;
 mod settings;
@@ -67,6 +69,7 @@ pub(crate) use limits::CallerLimits;
 pub(crate) use listener_content::ListenerContent;
 pub(crate) use nominated_headers::check_nominated;
 pub(crate) use peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities};
+pub(crate) use post_policy::PostPolicy;
 pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
 pub(crate) use settings::{BucketListing, CallerKey, CallerSettings, IdentityKinds};
 pub(crate) use signature_clock::SignatureClock;
@@ -75,10 +78,10 @@ pub(crate) use subject_pattern::{InvalidSubjectPattern, SubjectPattern};
 pub(crate) use user_agent::name_in_user_agent;
 pub(crate) use verified_tokens::VerifiedTokens;
 
-use presented_identity::PresentedIdentity;
+use presented_identity::{PresentedIdentity, TWO_IDENTITIES};
 use verification::ProvenCaller;
 
-use crate::oss::{Bucket, Key, Operation, Query};
+use crate::oss::{Bucket, FormHead, Key, Operation, Query};
 use crate::sign::SignableRequest;
 use crate::time::Timestamp;
 
@@ -113,6 +116,8 @@ pub(crate) struct ClientRequest<'a> {
     pub(crate) query: &'a mut Query,
     /// The headers; those of a signature are removed.
     pub(crate) headers: &'a mut HeaderMap,
+    /// The form of an upload whose signature is verified.
+    pub(crate) form: Option<&'a FormHead>,
 }
 
 impl CallerIdentity {
@@ -190,6 +195,13 @@ impl ClientRequest<'_> {
             // The signature of a form is in its body, and a preflight has none.
             let is_signable = !matches!(self.operation, Operation::PostObject | Operation::Preflight);
             let presented = PresentedIdentity::find(&request, context.product)?;
+            let presented = match self.form {
+                // guard: form-without-other-identity
+                Some(_) if presented.is_some() => return Err(TWO_IDENTITIES.into()),
+                Some(form) => Some(PresentedIdentity::Signature(form_claim::find(form, context.product)?)),
+                None => presented,
+            };
+            let is_signable = is_signable || self.form.is_some();
             if let Some(presented) = presented.filter(|found| is_signable || !found.is_signature()) {
                 let proof = presented.proof();
                 let ProvenCaller { caller, expires } = verification::verify(presented, connection, context)?;

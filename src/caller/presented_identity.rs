@@ -223,7 +223,7 @@ const V4_PARAMETERS: &[&str] = &[
     "x-oss-additional-headers",
     "x-oss-signature",
 ];
-const TWO_IDENTITIES: MalformedSignature =
+pub(super) const TWO_IDENTITIES: MalformedSignature =
     MalformedSignature::argument("The request has more than one identity.");
 const V2_SIGNATURE: MalformedSignature =
     MalformedSignature::argument("Signature V2 is not supported; sign with V4 or V1.");

@@ -199,6 +199,7 @@ impl TestRequest {
             key: &sent.key,
             query: &mut sent.query,
             headers: &mut sent.headers,
+            form: None,
         };
         identify(request, context)
     }

@@ -8,7 +8,7 @@ use super::signature_claim::{
     BAD_AUTHORIZATION, BAD_DATE, BAD_KEY_ID, BAD_SIGNATURE, ClaimedText, ClaimedV4, NO_DATE, PresentedToken,
     SignatureClaim, SignatureValidity, date_header, is_key_id, text_parameter,
 };
-use crate::oss::SigningProduct;
+use crate::oss::{FormHead, SigningProduct};
 use crate::sign::SignableRequest;
 use crate::sign::v4::{self, AdditionalHeaders, CredentialScope};
 use crate::time::Timestamp;
@@ -84,6 +84,46 @@ pub(super) fn in_url<'a>(
         token: PresentedToken::find(request),
         validity,
         signed: ClaimedText::V4(forms.claim(signature, &credential, date, begins)),
+    })
+}
+
+/// Reads the `x-oss-…` fields of a form, whose signature is over the text of its policy.
+pub(super) fn in_form<'a>(
+    form: &'a FormHead,
+    policy: &str,
+    expires: Timestamp,
+    product: SigningProduct,
+) -> Result<SignatureClaim<'a>, IdentityError> {
+    if form.get("x-oss-signature-version") != Some(v4::ALGORITHM) {
+        return Err(BAD_VERSION.into());
+    }
+    let credential = form.get("x-oss-credential").ok_or(NO_CREDENTIAL)?;
+    let date = form.get("x-oss-date").ok_or(NO_URL_DATE)?;
+    let begins = Timestamp::parse_iso_basic(date).ok_or(BAD_DATE)?;
+    let provided = form.get(v4::SIGNATURE).ok_or(NO_SIGNATURE)?;
+    let signature = signature(provided).ok_or(BAD_SIGNATURE)?;
+    let credential = ClaimedCredential::parse(credential, begins, product)?;
+    let ends_max = begins.unix_s().saturating_add_unsigned(v4::URL_LIFETIME_MAX.as_secs());
+    let ends = Timestamp::from_unix_s(expires.unix_s().min(ends_max));
+    let validity = if credential.is_of_day {
+        SignatureValidity::Between(begins, ends)
+    } else {
+        SignatureValidity::OtherDay
+    };
+    let signed = ClaimedV4 {
+        signature,
+        scope: credential.scope,
+        canonical_request: Vec::new(),
+        string_to_sign: policy.to_owned(),
+        alternative: None,
+    };
+    Ok(SignatureClaim {
+        id: credential.id,
+        provided,
+        is_url: true,
+        token: PresentedToken::Absent,
+        validity,
+        signed: ClaimedText::V4(signed),
     })
 }
 

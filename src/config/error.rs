@@ -248,6 +248,8 @@ pub(super) enum ConfigErrorKind {
     HandOutMasters(usize),
     #[error("{0:?} is out of range; must be from 1m to 12h")]
     HandOutLifetime(String),
+    #[error("forms are signed with access keys of callers; add \"key\" to identify")]
+    FormsWithoutKeys,
     #[error("a key cannot serve to obtain other keys; remove \"key\" from identify")]
     KeysForKeys,
     #[error(

@@ -63,7 +63,7 @@ pub(super) fn read(
         let address = address(section, unsafe_open, clients, report);
         let identify = identify(section, clients, report);
         let content = hand_out.content(section, identify, clients, report);
-        let policy = policy(section, report);
+        let policy = policy(section, identify, report);
         let domains = section.texts("domains", report);
         let domains = domains.iter().filter_map(|given| parsed(given, domain, report));
         let domains = domains.map(|given| given.value).collect();
@@ -229,7 +229,7 @@ const NO_CLIENT_CA: &str = "set client_ca_file to a PEM file with the authoritie
 const NO_CERTIFICATE: &str = "set cert_file to a PEM file with the certificate of this listener";
 const NO_KEY: &str = "set key_file to a PEM file with the private key of the certificate";
 
-fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AccessPolicy {
+fn policy(section: &ConfigSection<'_>, identify: IdentityKinds, report: &mut ConfigReport) -> AccessPolicy {
     let operations = if section.is_true("read_only", report) {
         AllowedOperations::ReadOnly
     } else {
@@ -245,7 +245,11 @@ fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AccessPolic
     let origins = section.texts("allowed_origins", report);
     let origins = origins.iter().filter_map(|given| parsed(given, web_origin, report));
     let allowed_origins = origins.map(|given| given.value).collect();
-    AccessPolicy { operations, allowed_origins, unsigned, cross_site_reads }
+    let verified_forms = section.is_true("verified_forms", report);
+    if verified_forms && !identify.key {
+        report.error(&section.at("verified_forms"), ConfigErrorKind::FormsWithoutKeys);
+    }
+    AccessPolicy { operations, allowed_origins, unsigned, verified_forms, cross_site_reads }
 }
 
 fn admin(

@@ -103,6 +103,11 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "forward form uploads and preflights unsigned instead of rejecting them",
         ),
         SettingSpec::boolean(
+            "verified_forms",
+            false,
+            "accept form uploads that are signed with access keys of callers, and sign them again. Requires `\"key\"` in `identify`",
+        ),
+        SettingSpec::boolean(
             "unsafe_open",
             false,
             "allow a non-loopback address, or `proxy_protocol`: any client that can connect can use the credentials. Not needed if there are callers and none is open",

@@ -5,6 +5,7 @@
 mod encoding;
 mod error;
 mod faults;
+mod form;
 pub mod issuer;
 mod operation;
 mod recorder;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::error::OssError;
 use super::faults::{ActiveFaults, FaultContext, FaultSwitches};
+use super::form::UploadForm;
 use super::operation::{self, OperationContext, OperationPlan};
 use super::recorder::RequestRecorder;
 use super::request::{OssRequest, RequestTarget};
@@ -193,6 +194,9 @@ impl OssService {
         if let Err(failure) = plan.check_payload(&request, &payload) {
             return Ok(Err(failure));
         }
+        if plan.is_form() {
+            return Ok(self.store_form(&request, plan, &payload.data, &identity));
+        }
         let now = faults.clock(self.0.clock.now());
         let mut store = self.0.store.lock();
         let outcome = plan.run(OperationContext {
@@ -203,6 +207,26 @@ impl OssService {
             payload,
         });
         if is_whole { Ok(outcome) } else { Err(ConnectionClosed) }
+    }
+
+    /// Verifies a form, and stores its file.
+    fn store_form(
+        &self,
+        request: &OssRequest,
+        plan: OperationPlan,
+        body: &bytes::Bytes,
+        identity: &ServiceIdentity,
+    ) -> Result<OssResponse, OssError> {
+        let bucket = request.target.bucket().ok_or_else(OssError::method)?;
+        let form = UploadForm::read(request, body)?;
+        let now = self.0.clock.now();
+        let accounts = &self.0.accounts.lock();
+        let judge = SignatureVerifier { accounts, identity, now, simulated_failure: None };
+        verify::verify_form(&form, bucket, &judge)?;
+        let (request, payload) = (&form.to_put(bucket), SummedBody::new(form.file.clone()));
+        let store = &mut self.0.store.lock();
+        let stored = plan.run(OperationContext { request, identity, store, now, payload })?;
+        Ok(form.respond(stored))
     }
 
     fn admit(
@@ -228,7 +252,8 @@ impl OssService {
         {
             shared.store.lock().bucket(bucket)?;
         }
-        if caller == RequestAuthentication::Anonymous && !self.is_public(&request.target, &plan) {
+        let is_anonymous = caller == RequestAuthentication::Anonymous && !plan.is_form();
+        if is_anonymous && !self.is_public(&request.target, &plan) {
             return Err(OssError::denied("You have no right to access this object because of bucket acl.")
                 .ec("0003-00000001"));
         }

@@ -5,6 +5,7 @@ mod bucket_list;
 mod encoding;
 mod error;
 mod error_elements;
+mod form_head;
 pub(crate) mod key;
 mod names;
 mod operation;
@@ -18,6 +19,7 @@ pub(crate) use error::ErrorDocument;
 #[cfg(test)]
 pub(crate) use error::escape_xml;
 pub(crate) use error_elements::ErrorElements;
+pub(crate) use form_head::{FormBoundary, FormField, FormHead, InvalidForm};
 pub(crate) use key::{InvalidKey, Key};
 pub use names::Bucket;
 pub use names::InvalidBucket;

@@ -39,6 +39,8 @@ pub struct AccessPolicy {
     pub(crate) allowed_origins: Vec<String>,
     /// The handling of requests that must not be signed.
     pub(crate) unsigned: UnsignedForms,
+    /// Whether the signatures of form uploads are verified and replaced.
+    pub(crate) verified_forms: bool,
     /// Access of pages of any site to objects, at host names configured by the operator.
     pub(crate) cross_site_reads: CrossSiteReads,
 }
@@ -116,7 +118,7 @@ pub enum DenyReason {
     CrossSite,
     /// The request is a form upload.
     #[error(
-        "form uploads carry their credentials in the body and cannot be signed; use PUT, or set `unsigned_forms` to forward them unsigned"
+        "form uploads carry their credentials in the body and cannot be signed; use PUT, or set `verified_forms` to verify them, or `unsigned_forms` to forward them unsigned"
     )]
     PostForm,
     /// The request is a preflight.
@@ -147,8 +149,12 @@ impl AccessPolicy {
         }
         let is_unrestricted = request.rights.is_none_or(CallerRights::is_unrestricted);
         let announces_url = request.proof == ClientProof::Announced;
+        // The caller of a form is identified by the signature in it.
+        let is_verified_form = self.verified_forms && request.rights.is_some();
         match (operation, self.operations, self.unsigned) {
-            (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass) if is_unrestricted => {
+            (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass)
+                if is_unrestricted && !is_verified_form =>
+            {
                 PolicyDecision::PassUnsigned
             }
             (Operation::Preflight, _, UnsignedForms::Pass) => PolicyDecision::PassUnsigned,
@@ -158,7 +164,7 @@ impl AccessPolicy {
                 PolicyDecision::PassUnsigned
             }
             // guard: form-is-not-signed
-            (Operation::PostObject, _, _) => PolicyDecision::Deny(DenyReason::PostForm),
+            (Operation::PostObject, _, _) if !is_verified_form => PolicyDecision::Deny(DenyReason::PostForm),
             (Operation::Preflight, _, _) => PolicyDecision::Deny(DenyReason::Preflight),
             // guard: read-only
             (_, AllowedOperations::ReadOnly, _) if operation.access() == AccessKind::Write => {

@@ -10,8 +10,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::ProxyError;
 use super::key_page;
+use super::located_request::LocatedRequest;
 use super::request::InboundRequest;
-use super::stages::LocatedRequest;
+use super::stages::IdentifiedRequest;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::RequestTrace;
 use super::{PreparedRequest, sign};
@@ -154,7 +155,7 @@ async fn authorize(
 ) -> Result<(), ProxyError> {
     let state = core.state();
     let located = LocatedRequest::locate(&mut inbound, listener, state, tested)?;
-    let assumed = located.assume(caller, state, tested)?;
+    let assumed = IdentifiedRequest::assume(located, caller, state, tested)?;
     super::authorize(core, listener, &mut inbound, assumed, tested).await.map(drop)
 }
 

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::caller_limiter::CallerLimitError;
+use super::form_upload::FormError;
 use super::headers::PROXY_ERROR;
 use super::judged_body::JudgedBodyError;
 use super::key_error::KeyRequestError;
@@ -68,6 +69,9 @@ pub(crate) enum ProxyError {
     /// The body that is judged cannot be read, or is not the one that the client described.
     #[error(transparent)]
     Body(#[from] JudgedBodyError),
+    /// The form upload cannot be verified.
+    #[error(transparent)]
+    Form(#[from] FormError),
     /// The request exceeds a limit of its caller.
     #[error(transparent)]
     CallerLimit(#[from] CallerLimitError),
@@ -211,6 +215,7 @@ impl ProxyError {
             | Self::NotGranted(_)
             | Self::NotUnderstood(_)
             | Self::Body(_)
+            | Self::Form(_)
             | Self::CallerLimit(_)
             | Self::Keys(_)
             | Self::Audit(_)
@@ -269,20 +274,11 @@ impl ProxyError {
                 Parts(StatusCode::EXPECTATION_FAILED, Code::Expectation, "ExpectationFailed")
             }
             Self::Unidentified(why) => Parts::without_identity(why),
-            Self::Denied(denial) => match denial {
-                DenyReason::ReadOnly(_) | DenyReason::NoRights | DenyReason::ReadOnlyCaller(_) => {
-                    Parts(FORBIDDEN, Code::Denied, "AccessDenied")
-                }
-                DenyReason::Browser | DenyReason::OpaqueOrigin | DenyReason::CrossSite => {
-                    Parts(FORBIDDEN, Code::Browser, "AccessDenied")
-                }
-                DenyReason::PostForm => Parts(FORBIDDEN, Code::PostForm, "AccessDenied"),
-                DenyReason::Preflight => Parts(FORBIDDEN, Code::Preflight, "AccessDenied"),
-                DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
-            },
+            Self::Denied(why) => Parts::of_denial(why),
             Self::NotGranted(_) => Parts(FORBIDDEN, Code::Denied, "AccessDenied"),
             Self::NotUnderstood(_) => Parts(BAD, Code::NotUnderstood, "InvalidArgument"),
             Self::Body(why) => Parts::of_judged_body(*why),
+            Self::Form(why) => Parts::of_form(why),
             Self::CallerLimit(_) => Parts(UNAVAILABLE, Code::CallerLimit, "SlowDown"),
             Self::Keys(why) => Parts::without_keys(why),
             Self::Audit(_) => Parts(UNAVAILABLE, Code::AuditUnavailable, "ServiceUnavailable"),
@@ -340,6 +336,20 @@ impl ErrorResponseParts {
         }
     }
 
+    /// Returns the parts for a request that the policy of the listener denies.
+    fn of_denial(why: &DenyReason) -> Self {
+        let code = match why {
+            DenyReason::ReadOnly(_) | DenyReason::NoRights | DenyReason::ReadOnlyCaller(_) => {
+                RejectionCode::Denied
+            }
+            DenyReason::Browser | DenyReason::OpaqueOrigin | DenyReason::CrossSite => RejectionCode::Browser,
+            DenyReason::PostForm => RejectionCode::PostForm,
+            DenyReason::Preflight => RejectionCode::Preflight,
+            DenyReason::Pinned(_) => RejectionCode::Pinned,
+        };
+        Self(StatusCode::FORBIDDEN, code, "AccessDenied")
+    }
+
     /// Returns the parts for a body that cannot be judged.
     fn of_judged_body(why: JudgedBodyError) -> Self {
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
@@ -347,6 +357,21 @@ impl ErrorResponseParts {
             JudgedBodyError::TooLong(_) => Self(BAD, RejectionCode::TooLarge, "EntityTooLarge"),
             JudgedBodyError::Digest => Self(BAD, RejectionCode::BadRequest, "InvalidDigest"),
             JudgedBodyError::Broken => Self(BAD, RejectionCode::BadRequest, "RequestTimeout"),
+        }
+    }
+
+    /// Returns the parts for a form upload that cannot be verified.
+    fn of_form(why: &FormError) -> Self {
+        match why {
+            FormError::Condition(_) => Self(StatusCode::FORBIDDEN, RejectionCode::PostForm, "AccessDenied"),
+            FormError::Malformed(_)
+            | FormError::Incomplete
+            | FormError::Key
+            | FormError::Filename
+            | FormError::Field(_)
+            | FormError::Head(_) => {
+                Self(StatusCode::BAD_REQUEST, RejectionCode::BadRequest, "MalformedPOSTRequest")
+            }
         }
     }
 

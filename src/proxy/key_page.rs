@@ -185,6 +185,7 @@ fn identify(
         key: &Key::default(),
         query: &mut query,
         headers,
+        form: None,
     };
     let context = core.identity_context(listener, SigningProduct::Oss, &now);
     caller::identify(request, context)

@@ -9,12 +9,15 @@ mod caller_limiter;
 mod dry_run;
 mod endpoint_cache;
 mod error;
+mod form_file;
+mod form_upload;
 mod headers;
 mod judged_body;
 mod key_document;
 mod key_error;
 mod key_page;
 mod limited_cache;
+mod located_request;
 mod page_isolation;
 mod permission_denial;
 mod plain_error;
@@ -58,12 +61,10 @@ use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use bucket_probe::BucketProbe;
 use headers::REQUEST_ID;
+use located_request::LocatedRequest;
 use request::InboundRequest;
 use response::UpstreamResponse;
-use stages::{
-    AdmittedRequest, IdentifiedRequest, JudgedBody, JudgedRequest, LocatedRequest, RoutedRequest,
-    SignedRequest,
-};
+use stages::{AdmittedRequest, IdentifiedRequest, JudgedBody, JudgedRequest, RoutedRequest, SignedRequest};
 use state::SignatureTimes;
 use trace::RequestTrace;
 
@@ -178,8 +179,11 @@ async fn sign<'a>(
     times: SignatureTimes<'_>,
     trace: &mut impl RequestTrace,
 ) -> Result<PreparedRequest<'a>, ProxyError> {
-    let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
-    let mut identified = located.identify(core, listener, times, trace).await?;
+    let mut located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
+    if located.is_verified_form(&listener.rules.policy) {
+        Box::pin(located.read_form(core, inbound)).await?;
+    }
+    let mut identified = IdentifiedRequest::identify(located, core, listener, times, trace).await?;
     inbound.isolation = identified.isolation(listener.rules.identify);
     if trace.is_limited() && !identified.begin(core) {
         Box::pin(identified.wait(core)).await?;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
@@ -13,6 +13,8 @@ use hyper::body::{Body as _, Incoming};
 
 use super::caller_limiter::CallerPermit;
 use super::error::ProxyError;
+use super::form_file::FormFileFilter;
+use super::form_upload::{FormError, FormUpload};
 use super::headers::strip_hop_by_hop;
 use super::judged_body::{self, JudgedBodyError};
 use super::page_isolation::PageIsolation;
@@ -20,8 +22,11 @@ use super::response_body::ResponseBody;
 use super::state::{AcceptingListener, ProxyState, RequestLimits};
 use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
 use crate::caller;
+use crate::oss::FormBoundary;
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
-use crate::transport::{BodySource, ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
+use crate::transport::{
+    BodyFilter as _, BodySource, ByteObserver, EofSemantics, FilteredBody, HEADER_LINES_MAX, RequestBody,
+};
 
 /// An inbound request. Its parts are taken one by one; a rejection depends on the remaining ones.
 pub(super) struct InboundRequest {
@@ -36,6 +41,8 @@ pub(super) struct InboundRequest {
     body: Option<Incoming>,
     /// The body that was read to judge the request, and replaces that of the client.
     judged_body: Option<Bytes>,
+    /// The number of bytes of a form that were read, and the filter of the others.
+    form: (u64, Option<FormFileFilter>),
     in_flight: Rc<()>,
     /// The permit of the caller, if it has limits.
     permit: Option<Rc<CallerPermit>>,
@@ -146,6 +153,7 @@ impl InboundRequest {
             },
             body: Some(body),
             judged_body: None,
+            form: (0, None),
             in_flight,
             permit: None,
             isolation: PageIsolation::default(),
@@ -172,6 +180,7 @@ impl InboundRequest {
             ends: EofSemantics::Surely,
             body: None,
             judged_body: None,
+            form: (0, None),
             in_flight,
             permit: None,
             isolation: PageIsolation::default(),
@@ -266,7 +275,7 @@ impl InboundRequest {
         let byte_observer = Box::new(ReceivedByteObserver { byte_counter, _permit: permit });
         let (source, ends) = match self.judged_body.clone() {
             Some(body) => (BodySource::Buffered(Full::new(body)), EofSemantics::Surely),
-            None => (BodySource::Client(self.body.take()?), self.ends),
+            None => (self.source()?, self.ends),
         };
         let mut body = RequestBody::new(source, ends, byte_observer, limits.body, in_flight);
         if let Some(upload) = upload {
@@ -308,6 +317,56 @@ impl InboundRequest {
         let Some(body) = &self.judged_body else { return Ok(Bytes::new()) };
         judged_body::check(body, limit, headers)?;
         Ok(body.clone())
+    }
+
+    /// Reads the beginning of a form, up to the content of its file.
+    ///
+    /// # Errors
+    /// [`FormError`] if it is malformed or incomplete.
+    pub(super) async fn read_form(
+        &mut self,
+        boundary: &FormBoundary,
+        stall: Duration,
+    ) -> Result<FormUpload, FormError> {
+        let body = self.body.as_mut().ok_or(FormError::Incomplete)?;
+        let mut text = BytesMut::new();
+        let read = async {
+            // Each parse begins with the first field, so there are few.
+            let mut parse_at = 0;
+            loop {
+                let data = match body.frame().await {
+                    Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                    Some(Err(_)) => return Err(FormError::Incomplete),
+                    None => return FormUpload::parse(&text, boundary)?.ok_or(FormError::Incomplete),
+                };
+                text.extend_from_slice(&data);
+                if text.len() >= parse_at {
+                    if let Some(form) = FormUpload::parse(&text, boundary)? {
+                        return Ok(form);
+                    }
+                    parse_at = text.len() + PARSE_STEP;
+                }
+            }
+        };
+        let form = tokio::time::timeout(stall, read).await.map_err(|_| FormError::Incomplete)??;
+        self.form.0 = text.len() as u64;
+        Ok(form)
+    }
+
+    /// Sets the filter of a form whose beginning was read.
+    pub(super) fn set_form(&mut self, filter: FormFileFilter) {
+        if let RequestFraming::Length(length) = self.framing {
+            self.framing = RequestFraming::Length(length.saturating_sub(self.form.0) + filter.held());
+        }
+        self.form.1 = Some(filter);
+    }
+
+    fn source(&mut self) -> Option<BodySource> {
+        let body = self.body.take()?;
+        Some(match self.form.1.take() {
+            Some(filter) => BodySource::Filtered(Box::new(FilteredBody::new(body, Box::new(filter)))),
+            None => BodySource::Client(body),
+        })
     }
 
     /// Replaces the body.
@@ -431,6 +490,8 @@ async fn drain(mut body: Incoming, _in_flight: Rc<()>) {
 
 /// The maximum size of a request body that is drained after a rejection.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
+/// The number of bytes of a form after which its beginning is parsed again.
+const PARSE_STEP: usize = 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The credentials of one request, and their replacement if OSS rejects them or the clock.
+//! The signer of a request: the credentials that sign it, and those that replace them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(super) struct RequestSigner<'a> {
     pub(super) source: &'a CredentialSource,
     pub(super) credentials: Arc<Credentials>,
     pub(super) signature: SignatureVersion,
+    /// Whether the signature is in a form, and the header has none.
+    pub(super) is_of_form: bool,
 }
 
 impl RequestSigner<'_> {

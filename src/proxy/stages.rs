@@ -15,39 +15,25 @@ use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
 use super::headers::prepare_headers;
 use super::judged_body;
+use super::located_request::{FormStage, LocatedRequest};
 use super::page_isolation::PageIsolation;
 use super::permission_denial::PermissionDenial;
 use super::request::InboundRequest;
 use super::request_signer::RequestSigner;
 use super::response::UpstreamResponse;
-use super::routed_clock::RoutedClock;
 use super::signing::{AddressedRequest, SigningKeyError};
 use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, SignatureTimes, WorkerCore};
 use super::trace::{RequestTrace, record_credentials};
-use crate::address::{LocatedObject, RoutingTable, UpstreamId};
-use crate::caller::{
-    self, Caller, CallerIdentity, ClientRequest, IdentityError, IdentityKinds, IdentityProof, SignatureClock,
-};
+use crate::address::{RoutingTable, UpstreamId};
+use crate::caller::{self, Caller, CallerIdentity, IdentityKinds, IdentityProof};
 use crate::credentials::{CredentialSource, Credentials};
-use crate::oss::{Region, SigningProduct};
 use crate::policy::{
-    AccessPolicy, ClientProof, DenyReason, ListenerRequest, NamedHost, NotUnderstood, PolicyDecision,
-    RequestOrigin, RequestShape, ShapeInput,
+    AccessPolicy, ClientProof, DenyReason, ListenerRequest, NamedHost, PolicyDecision, RequestShape,
 };
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
 use crate::transport::{ResponseTimeout, UpstreamExchange};
-
-/// A request with a known target. The value is large, so the stages pass it on in its box.
-pub(super) struct LocatedRequest {
-    request: AddressedRequest,
-    headers: HeaderMap,
-    /// The permit of the caller, if it has limits.
-    permit: Option<Rc<CallerPermit>>,
-    /// The filter of the response, if it is a list of buckets.
-    bucket_filter: Option<Box<BucketFilter>>,
-}
 
 /// A request with an identified caller. The client's own signature is removed.
 pub(super) struct IdentifiedRequest {
@@ -126,101 +112,34 @@ pub(super) struct SignedRequest<'a> {
     signer: Option<RequestSigner<'a>>,
 }
 
-impl LocatedRequest {
-    /// Takes the head of a request whose target can be resolved.
-    pub(super) fn locate(
-        inbound: &mut InboundRequest,
-        listener: &AcceptingListener,
-        state: &ProxyState,
-        trace: &mut impl RequestTrace,
-    ) -> Result<Box<Self>, ProxyError> {
-        let request =
-            AddressedRequest { object: inbound.locate(listener, state)?, method: inbound.method().clone() };
-        trace.record_object(&request.object);
-        Ok(Box::new(Self { request, headers: inbound.take_headers(), permit: None, bucket_filter: None }))
-    }
-
-    /// Identifies the client at these times, and removes its signature. If the key of a token is
-    /// unknown, waits briefly for a fetch of the keys of its issuer.
+impl IdentifiedRequest {
+    /// Identifies the client at these times, and removes its signature.
     pub(super) async fn identify(
-        mut self: Box<Self>,
+        mut located: Box<LocatedRequest>,
         core: &WorkerCore,
         listener: &AcceptingListener,
         times: SignatureTimes<'_>,
         trace: &mut impl RequestTrace,
-    ) -> Result<IdentifiedRequest, ProxyError> {
-        let state = core.state();
-        let mut identified = self.caller(core, listener, times);
-        if let Err(error @ IdentityError::Jwt(_)) = &identified
-            && Box::pin(state.callers.fetch_lacking_keys(error)).await
-        {
-            identified = self.caller(core, listener, times);
-        }
-        let caller = match identified {
-            Ok(caller) => caller,
-            Err(error) => {
-                let query = &self.request.object.query;
-                if trace.is_audited()
-                    && let Some(id) = caller::claimed_key_id(&self.headers, query, &state.callers.directory)
-                {
-                    trace.record_unverified_key(id);
-                }
-                if let Some(claimed) = caller::claimed_caller(&self.headers, query, &state.callers.directory)
-                {
-                    trace.record_rejected_claim(&claimed, state);
-                }
-                return Err(error.into());
-            }
-        };
-        if let Some(caller) = caller.caller() {
-            self.request.object.route_for_caller(&caller.name, &state.routing_table)?;
-        }
-        trace.record_caller(&caller, state);
-        Ok(IdentifiedRequest { located: self, caller })
+    ) -> Result<Self, ProxyError> {
+        let caller = located.identify(core, listener, times, trace).await?;
+        Ok(Self { located, caller })
     }
 
     /// Takes a caller as given, for a dry run of its rights.
     pub(super) fn assume(
-        mut self: Box<Self>,
+        mut located: Box<LocatedRequest>,
         caller: &Arc<Caller>,
         state: &ProxyState,
         trace: &mut impl RequestTrace,
-    ) -> Result<IdentifiedRequest, ProxyError> {
-        caller::remove_client_signature(&mut self.headers, &mut self.request.object.query);
-        self.request.object.route_for_caller(&caller.name, &state.routing_table)?;
+    ) -> Result<Self, ProxyError> {
+        caller::remove_client_signature(&mut located.headers, &mut located.request.object.query);
+        located.request.object.route_for_caller(&caller.name, &state.routing_table)?;
         let (caller, proof) = (Arc::clone(caller), IdentityProof::Signature);
         let caller = CallerIdentity::Known { caller, proof, expires: None };
         trace.record_caller(&caller, state);
-        Ok(IdentifiedRequest { located: self, caller })
+        Ok(Self { located, caller })
     }
 
-    fn caller(
-        &mut self,
-        core: &WorkerCore,
-        listener: &AcceptingListener,
-        times: SignatureTimes<'_>,
-    ) -> Result<CallerIdentity, IdentityError> {
-        let AddressedRequest { method, object } = &mut self.request;
-        let LocatedObject { operation, bucket, key, query, upstream, host, .. } = object;
-        let region = core.state().routing_table.get(*upstream).region.as_ref();
-        let bucket = bucket.as_ref();
-        let routed = RoutedClock { core, host: host.as_ref(), bucket, upstream: *upstream };
-        let fixed;
-        let clock: &dyn SignatureClock = match times {
-            SignatureTimes::Current => &routed,
-            SignatureTimes::Fixed { signed_at, .. } => {
-                fixed = signed_at.at();
-                &fixed
-            }
-        };
-        let request =
-            ClientRequest { method, operation: *operation, bucket, key, query, headers: &mut self.headers };
-        let product = region.map_or(SigningProduct::Oss, Region::product);
-        caller::identify(request, core.identity_context(listener, product, clock))
-    }
-}
-
-impl IdentifiedRequest {
     /// Returns the isolation of the response, on a listener that accepts `kinds` of identity.
     pub(super) fn isolation(&self, kinds: IdentityKinds) -> PageIsolation {
         PageIsolation::for_identity(&self.caller, kinds)
@@ -309,37 +228,6 @@ impl AdmittedRequest {
     }
 }
 
-impl LocatedRequest {
-    /// Determines what the request requires.
-    fn shape<'a>(
-        &'a self,
-        core: &'a WorkerCore,
-        listener: &AcceptingListener,
-        caller: Option<&'a Caller>,
-        body: &'a [u8],
-    ) -> Result<RequestShape<'a>, NotUnderstood> {
-        let AddressedRequest { method, object } = &self.request;
-        let region = core.state().routing_table.get(object.upstream).region.as_ref();
-        RequestShape::read(ShapeInput {
-            operation: object.operation,
-            method,
-            bucket: object.bucket.as_ref(),
-            key: object.key.as_bytes(),
-            query: &object.query,
-            headers: &self.headers,
-            body,
-            origin: RequestOrigin {
-                caller: caller.map_or("", |caller| &caller.name),
-                address: listener.client,
-                secure: listener.rules.tls,
-                now: core.clock().now(),
-            },
-            region: region.map_or("", Region::as_str),
-            callbacks: caller.is_none_or(|caller| caller.callbacks || caller.rights.is_unrestricted()),
-        })
-    }
-}
-
 impl RequestToJudge {
     /// Returns the request if the rights of the caller grant all that it requires. What was judged
     /// replaces what the client sent.
@@ -423,6 +311,8 @@ impl AuthorizedRequest {
         }
         let caller = caller.caller().map(|caller| &**caller);
         Ok(match (signing, upstream.source_for(caller)) {
+            // guard: form-is-signed-or-rejected
+            (SigningChoice::Sign, None) if located.form.is_some() => return Err(DenyReason::PostForm.into()),
             (SigningChoice::Sign, Some(source)) => {
                 trace.record_signer(upstream.signature, source);
                 RoutedRequest::ToSign(SignableRoute {
@@ -459,10 +349,18 @@ impl<'a> SignableRoute<'a> {
     ) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { mut located, cached_endpoint, signature, source } = self;
         trace.record_credentials(&credentials);
-        let signer = RequestSigner { source, credentials, signature };
-        let headers =
-            signer.key(&cached_endpoint, now, keys)?.sign(&located.request.signable(&located.headers), now);
-        headers.apply(&mut located.headers);
+        let form = located.form.take();
+        let signer = RequestSigner { source, credentials, signature, is_of_form: form.is_some() };
+        let key = signer.key(&cached_endpoint, now, keys)?;
+        match (form.map(|form| *form), &located.request.object.bucket) {
+            (None, _) => {
+                key.sign(&located.request.signable(&located.headers), now).apply(&mut located.headers)
+            }
+            (Some(FormStage::Checked(form)), Some(bucket)) => {
+                located.form = Some(Box::new(FormStage::Signed(form.sign(bucket, &key, now))));
+            }
+            (Some(_), _) => return Err(DenyReason::PostForm.into()),
+        }
         trace.record_signature(&signer.credentials, signature);
         let signed = SignedRequest::new(located, cached_endpoint)?;
         Ok(SignedRequest { signer: Some(signer), ..signed })
@@ -538,6 +436,9 @@ impl<'a> SignedRequest<'a> {
         head.method_mut().clone_from(&located.request.method);
         *head.uri_mut() = target;
         *head.headers_mut() = std::mem::take(&mut located.headers);
+        if let Some(FormStage::Signed(filter)) = located.form.take().map(|form| *form) {
+            inbound.set_form(filter);
+        }
         let request = inbound
             .attach(head, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(ProxyError::Unsendable)?;
@@ -559,7 +460,9 @@ impl<'a> SignedRequest<'a> {
                 .await?
             {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
-                if let Some(mut request) = retryable.whole(core.transport().stall()) {
+                let retried = retryable.whole(core.transport().stall());
+                // Its signature is in the body, which is not written again.
+                if let Some(mut request) = retried.filter(|_| !signer.is_of_form) {
                     signer.credentials = other;
                     signer.sign_again(&mut request, &located.request, &cached_endpoint, core)?;
                     record_credentials(access, &signer.credentials);

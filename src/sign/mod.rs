@@ -1,6 +1,7 @@
 //! Signatures. A signer reads the request that is about to be sent, and returns the headers to set.
 //! It never modifies the request. Pure: no clock, no IO.
 
+mod form_policy;
 mod signable_request;
 pub(crate) mod v1;
 pub mod v4;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue};
 
+pub(crate) use form_policy::FormPolicy;
 pub use signable_request::SignableRequest;
 
 use crate::oss::{Query, Region};
@@ -229,6 +231,34 @@ impl SigningKey {
                 SigningTexts { canonical_request: None, string_to_sign: v1::string_to_sign(request, &[]) }
             }
         }
+    }
+
+    /// Returns the fields that sign a form at `signing_time`, which must be on the day of the key.
+    #[must_use]
+    pub(crate) fn sign_form(
+        &self,
+        policy: FormPolicy<'_>,
+        signing_time: &SigningTime,
+    ) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::with_capacity(6);
+        if let SigningKeyKind::V4(key) = &self.key {
+            fields.push(("x-oss-signature-version", v4::ALGORITHM.to_owned()));
+            fields.push(("x-oss-credential", key.credential().to_owned()));
+            fields.push(("x-oss-date", signing_time.iso_basic.clone()));
+        }
+        if let Some(token) = self.token.as_ref().and_then(|token| token.to_str().ok()) {
+            fields.push(("x-oss-security-token", token.to_owned()));
+        }
+        let text = policy.to_text(&fields);
+        match &self.key {
+            SigningKeyKind::V4(key) => fields.push((v4::SIGNATURE, key.signature(&text))),
+            SigningKeyKind::V1(key) => {
+                fields.push(("OSSAccessKeyId", key.id().to_owned()));
+                fields.push(("Signature", key.signature(text.as_bytes())));
+            }
+        }
+        fields.push(("policy", text));
+        fields
     }
 
     /// Returns the query of `request` with a signature made at `signing_time`, which must be on the

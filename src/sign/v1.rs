@@ -53,6 +53,12 @@ impl V1Key {
         query
     }
 
+    /// Returns the access key id.
+    #[must_use]
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Returns the signature in base64.
     #[must_use]
     pub(crate) fn signature(&self, string_to_sign: &[u8]) -> String {

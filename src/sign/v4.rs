@@ -142,6 +142,12 @@ impl DayKey {
         [ALGORITHM, "\n", timestamp, "\n", &self.scope, "\n", hash.as_str()]
     }
 
+    /// Returns the access key id and the scope.
+    #[must_use]
+    pub(super) fn credential(&self) -> &str {
+        &self.credential
+    }
+
     /// Returns the signature in 64 hexadecimal digits.
     #[must_use]
     pub(crate) fn signature(&self, string_to_sign: &str) -> String {

@@ -7,11 +7,15 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::filtered_body::FilteredBody;
+
 /// The source of a request body.
 #[derive(Debug)]
 pub(crate) enum BodySource {
     /// The body is read from the client.
     Client(Incoming),
+    /// The body is read from the client, and changed.
+    Filtered(Box<FilteredBody>),
     /// The body was read before, and is complete.
     Buffered(Full<Bytes>),
 }
@@ -26,6 +30,7 @@ impl Body for BodySource {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Client(body) => Pin::new(body).poll_frame(cx),
+            Self::Filtered(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Buffered(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
@@ -35,6 +40,7 @@ impl Body for BodySource {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Client(body) => body.is_end_stream(),
+            Self::Filtered(body) => body.is_end_stream(),
             Self::Buffered(body) => body.is_end_stream(),
         }
     }
@@ -42,6 +48,7 @@ impl Body for BodySource {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Client(body) => body.size_hint(),
+            Self::Filtered(body) => body.size_hint(),
             Self::Buffered(body) => body.size_hint(),
         }
     }

@@ -8,6 +8,7 @@ mod connection;
 mod destination;
 mod dial;
 mod dial_error;
+mod filtered_body;
 mod flight;
 mod http_client;
 mod io_timeout;
@@ -47,6 +48,7 @@ pub(crate) use connect_error::{CertificateFault, ConnectFailure, DialPhase};
 pub(crate) use destination::{LoopbackPolicy, UpstreamDestination, UpstreamTls};
 pub(crate) use dial::UpstreamReachability;
 pub(crate) use dial_error::DialError;
+pub(crate) use filtered_body::{BodyFilter, FilteredBody};
 pub(crate) use http_client::{
     HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url,
 };

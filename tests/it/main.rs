@@ -29,6 +29,7 @@ mod embedding;
 mod explain;
 mod explain_client;
 mod explain_error;
+mod forms;
 mod gauges;
 mod guard;
 mod h2;

@@ -209,3 +209,15 @@ fn a_listener_trusts_only_the_load_balancers_that_it_names() {
     let open = format!("address = \"10.0.0.5:80\"\n{on}").replace("unsafe_open = true", "");
     refused(&listen(&open), "proxy.toml:4: listen.address", "unsafe_open");
 }
+
+#[test]
+fn forms_are_verified_where_keys_are_accepted() {
+    let caller = "[[caller]]\nname = \"a\"\nallow = \"read\"\nuid = 7\nkey = [{ id = \"a-1\", secret = \"TeamAPlantedSecretOf30Letters0\" }]\n";
+    let text = |identify| {
+        listener(&format!(
+            "address = \"127.0.0.1:80\"\nverified_forms = true\nidentify = [{identify}]\n{caller}"
+        ))
+    };
+    assert!(loaded(&text("\"key\"")).listen[0].policy.verified_forms);
+    refused(&text("\"token\""), "proxy.toml:5: listen.verified_forms", "add \"key\" to identify");
+}

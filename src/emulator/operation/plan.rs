@@ -40,6 +40,8 @@ pub(super) enum OperationNeed {
     MayHaveBody,
     /// Changes the bucket and requires a body with a checksum.
     SummedBody,
+    /// Stores an object from the form in the body, which has its own signature.
+    Form,
     /// Creates the bucket; the body is optional.
     NoBucket,
 }
@@ -51,6 +53,11 @@ impl OperationPlan {
 
     pub(in crate::emulator) fn makes_bucket(&self) -> bool {
         self.need == OperationNeed::NoBucket
+    }
+
+    /// Returns whether the signature is in the body.
+    pub(in crate::emulator) fn is_form(&self) -> bool {
+        self.need == OperationNeed::Form
     }
 
     /// Returns whether an ACL permits this operation for anonymous callers.

@@ -84,6 +84,9 @@ fn on_bucket(request: &OssRequest) -> Result<OperationPlan, OssError> {
         Method::POST if query.has("delete") => {
             Ok(OperationPlan::new(multi_delete::run, OperationNeed::SummedBody))
         }
+        Method::POST if asked_for(request) == Some(Operation::PostObject) => {
+            Ok(OperationPlan::new(object::put, OperationNeed::Form))
+        }
         Method::POST | Method::OPTIONS => Err(OssError::not_implemented()),
         _ => Err(OssError::method()),
     }
@@ -130,7 +133,8 @@ fn on_object(request: &OssRequest) -> Result<OperationPlan, OssError> {
 }
 
 /// The operations that the emulator implements.
-const IMPLEMENTED: [Operation; 67] = [
+const IMPLEMENTED: [Operation; 68] = [
+    Operation::PostObject,
     Operation::ListBuckets,
     Operation::DescribeRegions,
     Operation::PutBucket,

@@ -88,7 +88,8 @@ fn each_operation_is_implemented_or_rejected_by_name() {
 }
 
 /// The operations that the service implements.
-const IMPLEMENTED: [&str; 67] = [
+const IMPLEMENTED: [&str; 68] = [
+    "PostObject",
     "ListBuckets",
     "DescribeRegions",
     "PutBucket",

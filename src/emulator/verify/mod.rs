@@ -4,6 +4,7 @@
 
 mod account;
 mod claim;
+mod form;
 mod header_error;
 mod signed_headers;
 mod v1;
@@ -22,6 +23,7 @@ use super::settings::{EmulatedAccount, ServiceIdentity};
 use crate::time::Timestamp;
 use account::{check_token, expired_token, same, unknown_id};
 use claim::{SignatureAlgorithm, SignatureClaim};
+pub(super) use form::verify_form;
 use header_error::bad_authorization;
 
 /// The result of authentication.

@@ -175,6 +175,16 @@ fn date_in_header(request: &OssRequest) -> Result<SignedDateLine<'_>, OssError> 
     Ok(SignedDateLine { line, at: at.ok_or_else(bad_date)? })
 }
 
+/// Parses a credential and checks it against the service and the date, such as `20231216T162057Z`.
+pub(super) fn scope_at(
+    credential: &str,
+    identity: &ServiceIdentity,
+    date: &str,
+) -> Result<(String, ClaimedScope), OssError> {
+    let at = Timestamp::parse_iso_basic(date).ok_or_else(bad_date)?;
+    scope(credential, identity, &SignedDateLine { line: date, at })
+}
+
 /// Parses `id/day/region/product/aliyun_v4_request` and checks it against the service and the date.
 fn scope(
     credential: &str,
