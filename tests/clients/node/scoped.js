@@ -42,7 +42,8 @@ module.exports = (client, bucket, { names, same, slice }) => ({
     await client.put('a/list/one', Buffer.from('own'));
     for (const list of [(query) => client.list(query), (query) => client.listV2(query)]) {
       assert.deepEqual(names(await list({ prefix: 'a/list/' })), ['a/list/one']);
-      for (const prefix of ['', 'b/', 'a']) await denied(list({ prefix }), 'oss:ListObjects');
+      // With V4 its canonical request has `prefix=` for an empty prefix, which OSS does not accept.
+      for (const query of [{}, { prefix: 'b/' }, { prefix: 'a' }]) await denied(list(query), 'oss:ListObjects');
     }
   },
   async 'scoped-multipart'() {
