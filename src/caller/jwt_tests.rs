@@ -297,6 +297,19 @@ fn a_token_in_another_form_is_rejected() {
 }
 
 #[test]
+fn a_token_with_other_bytes_than_utf_8_is_rejected_even_where_they_are_ignored() {
+    let signature = base64(&[0; 64]);
+    let ignored = |text: &str| [text.trim_end_matches('}').as_bytes(), b",\"x\":\"\xff\"}"].concat();
+    let (header, claims) = (header("EdDSA"), claims().to_string());
+    for (header, claims) in
+        [(ignored(&header), claims.clone().into_bytes()), (header.into_bytes(), ignored(&claims))]
+    {
+        let result = identified(&format!("{}.{}.{signature}", base64(&header), base64(&claims)));
+        assert!(matches!(result, Err(JwtError::Malformed(_))), "{result:?}");
+    }
+}
+
+#[test]
 fn without_a_key_id_only_an_unambiguous_key_verifies() {
     let claims = claims().to_string();
     for algorithm in ALGORITHMS {

@@ -149,9 +149,11 @@ fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
     parts.next().is_none().then_some(found)
 }
 
-/// Parses a JSON object. A list of its values, which the library would accept, is rejected.
+/// Parses a JSON object in UTF-8 (RFC 7519, 7.2). The library would also accept a list of its values,
+/// and other bytes in members that are ignored.
 fn object<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
-    if text.trim_ascii_start().starts_with(b"{") { serde_json::from_slice(text).ok() } else { None }
+    let text = std::str::from_utf8(text).ok()?;
+    if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
 fn decode(part: &[u8]) -> Result<Vec<u8>, JwtError> {

@@ -83,6 +83,10 @@ impl<'a> XmlElements<'a> {
                     if text.contains('\r') {
                         return Err(NotUnderstood::Body("a carriage return; write &#13;"));
                     }
+                    // XML cannot hold it, not even as a reference (XML 1.0, 2.2).
+                    if text.contains('\0') {
+                        return Err(NotUnderstood::Body("a NUL character"));
+                    }
                     out.push_str(&text);
                 }
                 Event::GeneralRef(reference) => {
