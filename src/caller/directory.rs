@@ -26,6 +26,8 @@ pub struct Caller {
     pub(crate) rights: CallerRights,
     /// Whether the caller may let OSS send requests to other servers.
     pub(crate) callbacks: bool,
+    /// Whether the sessions that sign for the caller have its rights as their policy.
+    pub(crate) has_session_policy: bool,
     /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
     pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
@@ -120,6 +122,7 @@ impl CallerDirectory {
                 name,
                 rights,
                 callbacks,
+                session_policy,
                 presign_max,
                 limits: _,
                 keys,
@@ -134,6 +137,7 @@ impl CallerDirectory {
                 name: name.as_str().into(),
                 rights: rights.clone(),
                 callbacks: *callbacks,
+                has_session_policy: session_policy.is_some(),
                 presign_max: *presign_max,
                 index,
             });

@@ -1,5 +1,6 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::caller_origin::CallerOrigin;
@@ -10,6 +11,15 @@ use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
+/// The rights of a caller as OSS applies them, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallerSessionPolicy {
+    /// The document.
+    pub(crate) text: Arc<str>,
+    /// The line of the setting in the file of the caller, if it is known.
+    pub(crate) line: Option<usize>,
+}
+
 /// A caller as configured.
 #[derive(Debug, Default)]
 pub(crate) struct CallerSettings {
@@ -19,6 +29,8 @@ pub(crate) struct CallerSettings {
     pub(crate) rights: CallerRights,
     /// Whether the caller may let OSS send requests to other servers.
     pub(crate) callbacks: bool,
+    /// The session policy of the roles that sign for the caller.
+    pub(crate) session_policy: Option<CallerSessionPolicy>,
     /// The limits that it sets itself.
     pub(crate) limits: CallerLimits,
     /// The maximum lifetime of presigned URLs.
@@ -44,13 +56,14 @@ impl CallerSettings {
     /// by their ids.
     #[must_use]
     pub(crate) fn restricted(&self, ceiling: &CallerRights, is_valid: impl Fn(&str) -> bool) -> Self {
-        let Self { name, rights, keys, token, jwt, peer, origin, .. } = self;
+        let Self { name, rights, session_policy, keys, token, jwt, peer, origin, .. } = self;
         let keys = keys.iter().filter(|key| is_valid(&key.id));
         let copy =
             |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
         Self {
             name: name.clone(),
             rights: rights.below(ceiling),
+            session_policy: session_policy.clone(),
             keys: keys.map(copy).collect(),
             token: token.as_ref().map(|token| Secret::from(token.expose())),
             jwt: jwt.clone(),

@@ -149,6 +149,20 @@ impl DocumentText {
     }
 }
 
+/// Reads whether a caller may let OSS call other servers, which a team cannot decide itself.
+pub(super) fn read_callbacks(
+    section: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> bool {
+    let callbacks = section.truth("callbacks", report).is_some_and(|given| given.value);
+    // guard: callbacks-elsewhere
+    if secrets.is_confined() && callbacks {
+        report.error(&section.at("callbacks"), ConfigErrorKind::CallbacksElsewhere);
+    }
+    callbacks
+}
+
 fn parse_documents(
     texts: Vec<DocumentText>,
     account: Option<&str>,

@@ -57,6 +57,12 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "it may let OSS send requests to other servers (`x-oss-callback`), for which no RAM action exists",
         ),
         SettingSpec::new(
+            "session_policy",
+            ValueKind::Boolean,
+            DefaultValue::Described("`false`"),
+            "its rights are sent to STS as session policy of the roles that sign for it, so that OSS applies them too; they must fit into 2048 characters. Not in files of `callers_dir`",
+        ),
+        SettingSpec::new(
             "key",
             ValueKind::TableList(&CALLER_KEY),
             DefaultValue::Described("none"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::caller_access::{AccessCeiling, RightsContext, read_rights};
+use super::caller_access::{AccessCeiling, RightsContext, read_callbacks, read_rights};
 use super::caller_limits;
 use super::caller_peers::{CallerPeers, ReadCaller};
 use super::caller_schema::{CALLER, CALLER_KEY};
@@ -17,6 +17,7 @@ use super::jwt::JwtReader;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
+use super::session_policy;
 use super::source_names::DescribedSource;
 use crate::caller::{
     CallerKey, CallerLimits, CallerOrigin, CallerSettings, JwtSettings, is_handed_out, is_real_key_id,
@@ -298,11 +299,8 @@ impl<'a> CallerReader<'a> {
         let is_revoked = name.as_ref().is_some_and(|name| self.revoked.matches(name));
         // The documents of a revoked caller may already be deleted.
         let rights = if is_revoked { CallerRights::nothing() } else { self.rights(section, report) };
-        let callbacks = section.truth("callbacks", report).is_some_and(|given| given.value);
-        // guard: callbacks-elsewhere
-        if self.secrets.is_confined() && callbacks {
-            report.error(&section.at("callbacks"), ConfigErrorKind::CallbacksElsewhere);
-        }
+        let callbacks = read_callbacks(section, self.secrets, report);
+        let session_policy = session_policy::read(section, &rights, self.secrets, report);
         if !section.has("allow") && !section.has("policy") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
@@ -357,6 +355,7 @@ impl<'a> CallerReader<'a> {
             name,
             rights,
             callbacks,
+            session_policy,
             limits,
             presign_max,
             keys,

@@ -65,7 +65,7 @@ pub(crate) use profile::CliFile;
 pub use provide::{Provide, ProvideFuture, StateFingerprint};
 pub use provide_error::{ProvideError, SetupError};
 pub(crate) use provider_config::ComparableConfig;
-pub(crate) use provider_spec::{NamedSpec, ProviderSpec};
+pub(crate) use provider_spec::{NamedSpec, ProviderSpec, SessionPolicyConflict};
 pub use secret_file::SecretText;
 pub(crate) use services::CredentialServices;
 pub(crate) use source::refresh_loop::RefreshLoop;

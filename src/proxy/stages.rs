@@ -336,6 +336,10 @@ impl RequestToJudge {
             judged_body::set_digest(headers, &body);
             inbound.replace_body(body.into());
         }
+        // RAM does not document whether it sees an absent prefix as an empty one.
+        if known.has_session_policy && object.operation.lists_keys() && object.query.get("prefix").is_none() {
+            request.object.query.push("prefix", "");
+        }
         trace.record_decision(PolicyDecision::Sign);
         Ok(AuthorizedRequest { located, caller, signing: SigningChoice::Sign })
     }

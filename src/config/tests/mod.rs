@@ -18,6 +18,7 @@ mod many;
 mod reference;
 mod route;
 mod sealing;
+mod session_policy;
 mod settings;
 mod tool_routes;
 mod upstream;
