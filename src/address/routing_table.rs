@@ -133,6 +133,22 @@ impl RoutingTable {
         self.routes.iter().position(|(wanted, _)| matches(wanted)).map(|index| UpstreamId(index + 1))
     }
 
+    /// Returns the upstreams that requests of a caller may reach.
+    pub(crate) fn reachable_by(&self, caller: &str) -> Vec<UpstreamId> {
+        let mut reachable = Vec::new();
+        for (index, (wanted, _)) in self.routes.iter().enumerate() {
+            if wanted.caller.as_ref().is_none_or(|pattern| pattern.matches(caller)) {
+                reachable.push(UpstreamId(index + 1));
+                // The first route that matches is used, so no other is after one for everything.
+                if wanted.host.is_none() && wanted.bucket.is_none() {
+                    return reachable;
+                }
+            }
+        }
+        reachable.push(UpstreamId(0));
+        reachable
+    }
+
     /// Returns the upstream whose configured endpoint is the host, with the label before the
     /// endpoint.
     pub(super) fn endpoint_named<'a>(&self, host: &'a Host) -> Option<(UpstreamId, Option<&'a str>)> {

@@ -28,6 +28,8 @@ pub struct Caller {
     pub(crate) callbacks: bool,
     /// The handling of lists of all buckets.
     pub(crate) bucket_listing: BucketListing,
+    /// Whether the sessions that sign for the caller have its rights as their policy.
+    pub(crate) has_session_policy: bool,
     /// The maximum lifetime of presigned URLs; `None` if OSS alone limits it.
     pub(crate) presign_max: Option<Duration>,
     /// The position in the directory.
@@ -85,6 +87,21 @@ struct KeyHolder {
     not_before: Option<Timestamp>,
 }
 
+impl Caller {
+    /// Creates the caller at a position in the directory.
+    fn new(settings: &CallerSettings, index: usize) -> Self {
+        Self {
+            name: settings.name.as_str().into(),
+            rights: settings.rights.clone(),
+            callbacks: settings.callbacks,
+            bucket_listing: settings.bucket_listing,
+            has_session_policy: settings.session_policy.is_some(),
+            presign_max: settings.presign_max,
+            index,
+        }
+    }
+}
+
 impl CallerDirectory {
     /// Creates the directory of the configured callers. Without it every client is served.
     #[cfg(any(test, feature = "internals"))]
@@ -118,29 +135,9 @@ impl CallerDirectory {
             decoys,
         };
         for (index, settings) in callers.enumerate() {
-            let CallerSettings {
-                name,
-                rights,
-                callbacks,
-                bucket_listing,
-                presign_max,
-                limits: _,
-                keys,
-                token,
-                jwt,
-                credentials_not_before,
-                peer,
-                is_open,
-                origin,
-            } = settings;
-            let caller = Arc::new(Caller {
-                name: name.as_str().into(),
-                rights: rights.clone(),
-                callbacks: *callbacks,
-                bucket_listing: *bucket_listing,
-                presign_max: *presign_max,
-                index,
-            });
+            let CallerSettings { keys, token, jwt, credentials_not_before, peer, is_open, origin, .. } =
+                settings;
+            let caller = Arc::new(Caller::new(settings, index));
             directory.callers.push(Arc::clone(&caller));
             let holder = KeyHolder {
                 caller: Arc::clone(&caller),

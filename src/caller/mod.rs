@@ -71,7 +71,7 @@ pub(crate) use nominated_headers::check_nominated;
 pub(crate) use peer_identities::{CertificateName, NOBODY, NamedUser, PeerIdentities};
 pub(crate) use post_policy::PostPolicy;
 pub(crate) use real_key_id::{beginning_of_key_id, is_real_key_id};
-pub(crate) use settings::{BucketListing, CallerKey, CallerSettings, IdentityKinds};
+pub(crate) use settings::{BucketListing, CallerKey, CallerSessionPolicy, CallerSettings, IdentityKinds};
 pub(crate) use signature_clock::SignatureClock;
 pub(crate) use subject_name::{InvalidSubject, SubjectAttribute, SubjectName};
 pub(crate) use subject_pattern::{InvalidSubjectPattern, SubjectPattern};

@@ -1,5 +1,6 @@
 //! Callers as configured: their names, their identities and their rights.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::caller_origin::CallerOrigin;
@@ -9,6 +10,15 @@ use super::peer_identities::PeerIdentities;
 use crate::policy::CallerRights;
 use crate::secret::Secret;
 use crate::time::Timestamp;
+
+/// The rights of a caller as OSS applies them, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallerSessionPolicy {
+    /// The document.
+    pub(crate) text: Arc<str>,
+    /// The line of the setting in the file of the caller, if it is known.
+    pub(crate) line: Option<usize>,
+}
 
 /// A caller as configured.
 #[derive(Debug, Default)]
@@ -21,6 +31,8 @@ pub(crate) struct CallerSettings {
     pub(crate) callbacks: bool,
     /// The handling of lists of all buckets.
     pub(crate) bucket_listing: BucketListing,
+    /// The session policy of the roles that sign for the caller.
+    pub(crate) session_policy: Option<CallerSessionPolicy>,
     /// The limits that it sets itself.
     pub(crate) limits: CallerLimits,
     /// The maximum lifetime of presigned URLs.
@@ -46,13 +58,14 @@ impl CallerSettings {
     /// by their ids.
     #[must_use]
     pub(crate) fn restricted(&self, ceiling: &CallerRights, is_valid: impl Fn(&str) -> bool) -> Self {
-        let Self { name, rights, keys, token, jwt, peer, origin, .. } = self;
+        let Self { name, rights, session_policy, keys, token, jwt, peer, origin, .. } = self;
         let keys = keys.iter().filter(|key| is_valid(&key.id));
         let copy =
             |key: &CallerKey| CallerKey { id: key.id.clone(), secret: Secret::from(key.secret.expose()) };
         Self {
             name: name.clone(),
             rights: rights.below(ceiling),
+            session_policy: session_policy.clone(),
             keys: keys.map(copy).collect(),
             token: token.as_ref().map(|token| Secret::from(token.expose())),
             jwt: jwt.clone(),

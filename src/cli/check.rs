@@ -149,9 +149,10 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
         let ids: Vec<&str> = caller.keys.iter().map(|key| key.id.as_str()).collect();
         let peer: String = caller.peer.descriptions().iter().map(|text| format!(" {text}")).collect();
         lines.push(format!(
-            "caller     {} allow {} keys {}{}{}{peer}{} ({})",
+            "caller     {} allow {}{} keys {}{}{}{peer}{} ({})",
             caller.name,
             caller.rights.as_str(),
+            if caller.session_policy.is_some() { " session policy" } else { "" },
             if ids.is_empty() { "-".to_owned() } else { ids.join(", ") },
             if caller.token.is_some() { " token" } else { "" },
             caller.jwt.as_ref().map(tokens).unwrap_or_default(),

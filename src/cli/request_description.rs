@@ -25,7 +25,7 @@ pub(super) struct RequestDescription<'a> {
     pub(super) body: Option<&'a Path>,
 }
 
-/// A reason why a description is no request.
+/// A reason why a described request cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidDescription {
     /// The URL is invalid.
@@ -54,7 +54,7 @@ impl RequestDescription<'_> {
     /// Parses the URL.
     ///
     /// # Errors
-    /// [`InvalidDescription`] if it is none.
+    /// [`InvalidDescription`] if it is invalid.
     pub(super) fn uri(&self) -> Result<Uri, InvalidDescription> {
         if self.url.contains('#') {
             return Err(InvalidDescription::Fragment);

@@ -62,6 +62,12 @@ pub(super) const CALLER: SectionSchema = SectionSchema {
             "lists of all buckets: `\"filter\"` removes those in which the caller holds no grant, `\"refuse\"` rejects the request unless the rights grant `oss:ListBuckets` on `*`",
         ),
         SettingSpec::new(
+            "session_policy",
+            ValueKind::Boolean,
+            DefaultValue::Described("`false`"),
+            "its rights are sent to STS as session policy of the roles that sign for it, so that OSS applies them too; they must fit into 2048 characters. Not in files of `callers_dir`",
+        ),
+        SettingSpec::new(
             "key",
             ValueKind::TableList(&CALLER_KEY),
             DefaultValue::Described("none"),

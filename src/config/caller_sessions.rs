@@ -1,16 +1,18 @@
-//! `{caller}` in `session_name`: each caller has credentials with a session of its name.
+//! Sessions of callers: `{caller}` in `session_name` gives each caller a session of its name, and
+//! `session_policy` one with its rights.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::origin::ValueOrigin;
 use super::section::ConfigSection;
+use super::session_policy;
 use super::upstream_settings::UpstreamSettings;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::caller::CallerSettings;
-use crate::credentials::{NamedSpec, ProviderSpec, session_name};
+use crate::caller::{CallerSessionPolicy, CallerSettings};
+use crate::credentials::{NamedSpec, ProviderSpec, SessionPolicyConflict, session_name};
 
 /// Credentials whose session name depends on the caller.
 #[derive(Debug)]
@@ -73,18 +75,68 @@ impl CallerSessions<'_> {
         for template in templates {
             self.remove(&template.name);
             let served = self.served(&template.name, callers);
-            if served.len() > CALLERS_MAX {
+            if served.len() > SESSIONS_MAX {
                 report.error(&template.at, ConfigErrorKind::SessionCallers(served.len()));
                 continue;
             }
-            let expanded = template.expand(&served, report);
-            let named = served.into_iter().zip(expanded.iter().map(|named| named.name.clone()));
-            let names: Arc<HashMap<String, String>> = Arc::new(named.collect());
-            for upstream in self.upstreams.iter_mut().filter(|upstream| upstream.credentials == template.name)
-            {
-                upstream.caller_credentials = Arc::clone(&names);
+            let CallerCredentials { names, specs } = template.expand(&served, report);
+            self.set(&template.name, names);
+            self.credentials.extend(specs);
+        }
+        self.expand_policies(templates, callers, report);
+    }
+
+    /// Replaces the credentials of callers with session policies, except for those of templates.
+    fn expand_policies(
+        &mut self,
+        templates: &[SessionTemplate],
+        callers: &[Arc<CallerSettings>],
+        report: &mut ConfigReport,
+    ) {
+        let named: HashSet<String> =
+            self.upstreams.iter().map(|upstream| upstream.credentials.clone()).collect();
+        for name in named.iter().filter(|name| !templates.iter().any(|template| template.name == **name)) {
+            self.remove(name);
+        }
+        for (name, callers) in self.with_policies(templates, callers) {
+            let Some(base) = self.credentials.iter().find(|named| named.name == name) else { continue };
+            // The program that supplies a provider decides about its sessions.
+            if base.spec.is_custom() {
+                continue;
             }
-            self.credentials.extend(expanded);
+            let CallerCredentials { names, specs } = share(base, callers, report);
+            self.set(&name, names);
+            self.credentials.extend(specs);
+        }
+    }
+
+    /// Returns the callers with session policies that may be signed for with each of the
+    /// credentials.
+    fn with_policies<'c>(
+        &self,
+        templates: &[SessionTemplate],
+        callers: &'c [Arc<CallerSettings>],
+    ) -> BTreeMap<String, Vec<SessionCaller<'c>>> {
+        let mut all: BTreeMap<String, Vec<SessionCaller<'c>>> = BTreeMap::new();
+        for caller in callers {
+            let Some(policy) = &caller.session_policy else { continue };
+            let ids = self.routing_table.reachable_by(&caller.name);
+            let upstreams = ids.into_iter().filter_map(|id| self.upstreams.get(id.0));
+            let used: HashSet<&str> = upstreams.map(|upstream| upstream.credentials.as_str()).collect();
+            for name in used {
+                if !templates.iter().any(|template| template.name == name) {
+                    all.entry(name.to_owned()).or_default().push(SessionCaller { caller, policy });
+                }
+            }
+        }
+        all
+    }
+
+    /// Sets the names of the credentials of callers for all upstreams with these credentials.
+    fn set(&mut self, credentials: &str, names: HashMap<String, String>) {
+        let names = Arc::new(names);
+        for upstream in self.upstreams.iter_mut().filter(|upstream| upstream.credentials == credentials) {
+            upstream.caller_credentials = Arc::clone(&names);
         }
     }
 
@@ -97,8 +149,8 @@ impl CallerSessions<'_> {
         self.credentials.retain(|named| !removed.contains(&named.name));
     }
 
-    /// Returns the names of the callers that the upstreams with these credentials serve.
-    fn served(&self, credentials: &str, callers: &[Arc<CallerSettings>]) -> Vec<String> {
+    /// Returns the callers that the upstreams with these credentials serve.
+    fn served(&self, credentials: &str, callers: &[Arc<CallerSettings>]) -> Vec<Arc<CallerSettings>> {
         let used = self.upstreams.iter().enumerate();
         let used = used.filter(|(_, upstream)| upstream.credentials == credentials);
         let wanted: Vec<_> = used.map(|(index, _)| self.routing_table.wanted(UpstreamId(index))).collect();
@@ -108,7 +160,7 @@ impl CallerSessions<'_> {
                 pattern.is_none_or(|pattern| pattern.matches(name))
             })
         };
-        callers.iter().map(|caller| caller.name.clone()).filter(|name| is_served(name)).collect()
+        callers.iter().filter(|caller| is_served(&caller.name)).map(Arc::clone).collect()
     }
 }
 
@@ -118,27 +170,87 @@ impl SessionTemplate {
         &self.name
     }
 
-    /// Returns the credentials of these callers, in their order. Reports session names that would be
-    /// equal at STS.
-    fn expand(&self, callers: &[String], report: &mut ConfigReport) -> Vec<NamedSpec> {
+    /// Returns the credentials of these callers. Reports session names that would be equal at STS.
+    fn expand(&self, callers: &[Arc<CallerSettings>], report: &mut ConfigReport) -> CallerCredentials {
         let session_of = |caller: &str| self.pattern.replace(PLACEHOLDER, caller);
         let mut owners = HashMap::from([(session_name(&session_of(NO_CALLER)), NO_OWNER.to_owned())]);
-        let mut expanded = Vec::with_capacity(callers.len());
+        let mut expanded = CallerCredentials::default();
         for caller in callers {
-            let session = session_of(caller);
+            let session = session_of(&caller.name);
             let sent = session_name(&session);
             if let Some(owner) = owners.get(&sent) {
-                let problem = ConfigErrorKind::SessionInUse(caller.clone(), sent, owner.clone());
+                let problem = ConfigErrorKind::SessionInUse(caller.name.clone(), sent, owner.clone());
                 report.error(&self.at, problem);
             } else {
-                owners.insert(sent, format!("{caller:?}"));
+                owners.insert(sent, format!("{:?}", caller.name));
             }
             // Names in the file have no `@`.
-            let name = format!("{}@{caller}", self.name);
-            expanded.extend(self.spec.with_session_name(&session).map(|spec| NamedSpec { name, spec }));
+            let name = format!("{}@{}", self.name, caller.name);
+            let spec = self.spec.with_session_name(&session);
+            let spec = spec.and_then(|spec| match &caller.session_policy {
+                Some(policy) => narrowed(&spec, &self.name, SessionCaller { caller, policy }, report),
+                None => Some(spec),
+            });
+            if let Some(spec) = spec {
+                expanded.names.insert(caller.name.clone(), name.clone());
+                expanded.specs.push(NamedSpec { name, spec });
+            }
         }
         expanded
     }
+}
+
+/// The credentials that sign for callers.
+#[derive(Default)]
+struct CallerCredentials {
+    /// The names of the credentials, by the name of the caller.
+    names: HashMap<String, String>,
+    specs: Vec<NamedSpec>,
+}
+
+/// A caller with a session policy.
+#[derive(Clone, Copy)]
+struct SessionCaller<'a> {
+    caller: &'a CallerSettings,
+    policy: &'a CallerSessionPolicy,
+}
+
+/// Returns the credentials of callers with session policies: one for each policy.
+fn share(base: &NamedSpec, callers: Vec<SessionCaller<'_>>, report: &mut ConfigReport) -> CallerCredentials {
+    let mut shared = CallerCredentials::default();
+    let mut known = HashSet::new();
+    for served in callers {
+        let SessionCaller { caller, policy } = served;
+        let name = session_policy::credentials_name(&base.name, policy);
+        let Some(spec) = narrowed(&base.spec, &base.name, served, report) else { continue };
+        if known.insert(name.clone()) {
+            shared.specs.push(NamedSpec { name: name.clone(), spec });
+            if known.len() == SESSIONS_MAX + 1 {
+                let problem = ConfigErrorKind::SessionPolicyCount(base.name.clone());
+                report.error(&session_policy::origin(caller, policy), problem);
+            }
+        }
+        shared.names.insert(caller.name.clone(), name);
+    }
+    shared
+}
+
+/// Returns the specification of credentials with the session policy of a caller. Returns `None` after
+/// it has reported an error.
+fn narrowed(
+    spec: &ProviderSpec,
+    credentials: &str,
+    SessionCaller { caller, policy }: SessionCaller<'_>,
+    report: &mut ConfigReport,
+) -> Option<ProviderSpec> {
+    let (name, credentials) = (caller.name.clone(), credentials.to_owned());
+    let problem = match spec.with_session_policy(&policy.text) {
+        Ok(spec) => return Some(spec),
+        Err(SessionPolicyConflict::NoRole) => ConfigErrorKind::SessionPolicyType(name, credentials),
+        Err(SessionPolicyConflict::OwnPolicy) => ConfigErrorKind::SecondSessionPolicy(name, credentials),
+    };
+    report.error(&session_policy::origin(caller, policy), problem);
+    None
 }
 
 /// The name of the caller in a session name.
@@ -147,6 +259,6 @@ const PLACEHOLDER: &str = "{caller}";
 const NO_CALLER: &str = "none";
 /// Those requests, in an error.
 const NO_OWNER: &str = "requests without a caller";
-/// The maximum number of callers with credentials from the same section. STS is called for each of
-/// them, and limits the calls of an account.
-const CALLERS_MAX: usize = 100;
+/// The maximum number of callers, or of session policies, with credentials from the same section. STS
+/// is called for each of them, and limits the calls of an account.
+const SESSIONS_MAX: usize = 100;

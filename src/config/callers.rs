@@ -17,6 +17,7 @@ use super::jwt::JwtReader;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::sealed_secrets::SealingMasters;
 use super::section::ConfigSection;
+use super::session_policy;
 use super::source_names::DescribedSource;
 use crate::caller::{
     CallerKey, CallerLimits, CallerOrigin, CallerSettings, JwtSettings, is_handed_out, is_real_key_id,
@@ -300,6 +301,7 @@ impl<'a> CallerReader<'a> {
         let rights = if is_revoked { CallerRights::nothing() } else { self.rights(section, report) };
         let callbacks = read_callbacks(section, self.secrets, report);
         let bucket_listing = read_bucket_listing(section, report);
+        let session_policy = session_policy::read(section, &rights, self.secrets, report);
         if !section.has("allow") && !section.has("policy") && !is_revoked {
             report.warn(&section.at("allow"), &ConfigWarning::Rightless);
         }
@@ -355,6 +357,7 @@ impl<'a> CallerReader<'a> {
             rights,
             callbacks,
             bucket_listing,
+            session_policy,
             limits,
             presign_max,
             keys,

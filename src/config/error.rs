@@ -281,6 +281,28 @@ pub(super) enum ConfigErrorKind {
     PolicyFile(String, String),
     #[error("a prefix is matched as it is; wildcards are supported only in `policy`")]
     PrefixWildcard,
+    #[error("a file of callers_dir cannot set `session_policy`; set it for a caller of the main file")]
+    SessionPolicyElsewhere,
+    #[error(
+        "the rights cannot be a session policy: {0}; remove it from the rights, or remove session_policy"
+    )]
+    SessionDocument(String),
+    #[error(
+        "the session policy would have {0} characters, and STS accepts at most 2048; shorten the rights, or remove session_policy"
+    )]
+    SessionPolicyLength(usize),
+    #[error(
+        "the requests of the caller {0:?} may be signed with the credentials {1:?}, which may have no session; use the type assume_role or oidc, or remove session_policy"
+    )]
+    SessionPolicyType(String, String),
+    #[error(
+        "the requests of the caller {0:?} may be signed with the credentials {1:?}, which have a policy already, and a session has only one; remove one of them"
+    )]
+    SecondSessionPolicy(String, String),
+    #[error(
+        "the credentials {0:?} would have sessions with more than 100 policies; give callers the same rights, or remove session_policy of some"
+    )]
+    SessionPolicyCount(String),
     #[error("a file of callers_dir cannot set `callbacks`; set it for a caller of the main file")]
     CallbacksElsewhere,
     #[error(

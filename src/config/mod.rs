@@ -40,6 +40,7 @@ mod route;
 mod schema;
 mod sealed_secrets;
 mod section;
+mod session_policy;
 mod settings;
 mod size;
 mod source_names;
@@ -68,6 +69,7 @@ pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
 pub(crate) use self::sealed_secrets::read_master;
 pub use self::section::ConfigFile;
+pub(crate) use self::session_policy::SESSION_POLICY_MAX;
 #[cfg(test)]
 pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
@@ -307,7 +309,8 @@ impl ProxyConfig {
         self.session_templates = templates;
     }
 
-    /// Replaces the named credentials with a custom provider, for all callers.
+    /// Replaces the named credentials with a custom provider, for all callers. It does not apply
+    /// session policies of callers.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
         self.sessions().remove(name);
         self.session_templates.retain(|template| template.name() != name);

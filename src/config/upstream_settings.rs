@@ -16,7 +16,7 @@ pub(crate) struct UpstreamSettings {
     /// The name of its credential source in [`ProxyConfig::credentials`](super::ProxyConfig::credentials).
     pub(crate) credentials: String,
     /// The names of the sources that sign for callers, by the name of the caller. They differ only
-    /// in the session name. For other callers, [`Self::credentials`] sign.
+    /// in the session name and the session policy. For other callers, [`Self::credentials`] sign.
     pub(crate) caller_credentials: Arc<HashMap<String, String>>,
     /// The file with the only roots that verify its certificates; `None` uses the roots of the
     /// host. The file was readable when the configuration was loaded.

@@ -67,7 +67,7 @@ pub(crate) use profile::CliFile;
 pub use provide::{Provide, ProvideFuture, StateFingerprint};
 pub use provide_error::{ProvideError, SetupError};
 pub(crate) use provider_config::ComparableConfig;
-pub(crate) use provider_spec::{NamedSpec, ProviderSpec};
+pub(crate) use provider_spec::{NamedSpec, ProviderSpec, SessionPolicyConflict};
 pub(crate) use request_identity::{AuthorizationFile, KeyPairFiles, RequestIdentityConfig};
 pub use secret_file::SecretText;
 pub(crate) use services::CredentialServices;

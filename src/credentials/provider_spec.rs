@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::assume_role::AssumeRoleConfig;
 use super::chain::ChainConfig;
+use super::custom::CustomProvider;
 use super::env::EnvConfig;
 use super::oidc::OidcConfig;
 use super::provider_config::ComparableConfig;
@@ -27,6 +28,15 @@ pub(crate) enum ProviderSpec {
     },
     /// No credentials: requests are forwarded without a signature.
     Anonymous,
+}
+
+/// The reason why credentials can have no session policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionPolicyConflict {
+    /// The provider may use credentials without a session.
+    NoRole,
+    /// The provider has a policy of its own.
+    OwnPolicy,
 }
 
 /// A [`ProviderSpec`] with the name of its source.
@@ -103,6 +113,38 @@ impl ProviderSpec {
             }
             Self::Anonymous => None,
         }
+    }
+
+    /// Returns the specification with a session policy.
+    ///
+    /// # Errors
+    /// [`SessionPolicyConflict`], if the provider can have none.
+    pub(crate) fn with_session_policy(&self, policy: &str) -> Result<Self, SessionPolicyConflict> {
+        let policy_of = |own: &Option<String>| match own {
+            // One policy replaces another, and could allow more.
+            // guard: own-policy-stays
+            Some(_) => Err(SessionPolicyConflict::OwnPolicy),
+            None => Ok(Some(policy.to_owned())),
+        };
+        match self {
+            Self::AssumeRole { source, role } => {
+                let mut role = role.clone();
+                role.role.policy = policy_of(&role.role.policy)?;
+                Ok(Self::AssumeRole { source: source.clone(), role })
+            }
+            Self::Provider(_) => {
+                let mut pod = self.config::<OidcConfig>().ok_or(SessionPolicyConflict::NoRole)?.clone();
+                pod.role.policy = policy_of(&pod.role.policy)?;
+                Ok(Self::new(pod))
+            }
+            Self::Anonymous => Err(SessionPolicyConflict::NoRole),
+        }
+    }
+
+    /// Returns whether a program that embeds the proxy supplies the provider.
+    #[must_use]
+    pub(crate) fn is_custom(&self) -> bool {
+        self.config::<CustomProvider>().is_some()
     }
 
     /// Returns the configuration of the STS endpoint, for a provider that may call STS.

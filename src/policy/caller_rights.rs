@@ -8,6 +8,7 @@ use super::document::{DocumentOptions, PolicyDocument};
 use super::judgement::{CallerPolicy, MissingPermission, PermissionDecision, StatementPosition};
 use super::permission::{PermissionList, RequiredPermission};
 use super::request_facts::RequestFacts;
+use super::session_document::{self, InvalidSessionDocument};
 
 /// The rights of a caller.
 #[derive(Clone, PartialEq, Eq)]
@@ -100,6 +101,14 @@ impl CallerRights {
     /// Returns the documents of the caller.
     pub(crate) fn documents(&self) -> &[PolicyDocument] {
         self.policy.documents()
+    }
+
+    /// Returns the documents as one, for the session policy of a role.
+    ///
+    /// # Errors
+    /// [`InvalidSessionDocument`], if OSS cannot apply a document.
+    pub(crate) fn session_document(&self) -> Result<String, InvalidSessionDocument> {
+        session_document::join(self.documents())
     }
 
     /// Returns the decision about one permission. A statement that allows it belongs to one of

@@ -12,6 +12,7 @@ mod listener_request;
 mod permission;
 mod pin;
 mod request_facts;
+mod session_document;
 mod shape;
 
 pub(crate) use allow_rule::{AllowRule, AllowedGroup, everything, read_only, translate};

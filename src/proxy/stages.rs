@@ -272,6 +272,13 @@ impl RequestToJudge {
             located.headers.remove(header::ACCEPT_ENCODING);
             located.bucket_filter = filter;
         }
+        // RAM does not document whether it sees an absent prefix as an empty one.
+        if known.has_session_policy
+            && located.request.object.operation.lists_keys()
+            && located.request.object.query.get("prefix").is_none()
+        {
+            located.request.object.query.push("prefix", "");
+        }
         trace.record_decision(PolicyDecision::Sign);
         let authorized = AuthorizedRequest { located, caller, signing: SigningChoice::Sign };
         Ok(JudgedRequest::Authorized(authorized))

@@ -70,6 +70,7 @@ mod run;
 mod samples;
 mod secrets;
 mod security_page;
+mod session_policy;
 mod slow_machine;
 mod slow_sources;
 mod smuggling;

@@ -3,7 +3,7 @@
 use super::super::output::line;
 use super::redact;
 use super::sources::{describe, masked};
-use crate::config::ProxyConfig;
+use crate::config::{ProxyConfig, SESSION_POLICY_MAX};
 use crate::policy::PolicyDecision;
 use crate::proxy::{DryRunReport, DryRunRoute, OutboundHead};
 use crate::sign::{SignatureVersion, SigningTexts};
@@ -27,6 +27,15 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
                 for document in settings.rights.documents() {
                     let lines: Vec<&str> = document.text().lines().map(str::trim).collect();
                     entry("rights", redact::printable(lines.join(" ").as_bytes()));
+                }
+                if let Some(policy) = &settings.session_policy {
+                    let length = policy.text.chars().count();
+                    entry(
+                        "session",
+                        format_args!(
+                            "the rights are the policy of the session, {length} of at most {SESSION_POLICY_MAX} characters"
+                        ),
+                    );
                 }
             }
             None => entry("caller", known.unwrap_or("open")),

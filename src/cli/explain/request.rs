@@ -33,7 +33,7 @@ pub(super) struct ExplainedRequest<'a> {
 /// A reason why a request cannot be explained.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExplainError {
-    /// The description is no request.
+    /// The described request cannot be sent.
     #[error(transparent)]
     Description(#[from] InvalidDescription),
     /// The certificate of the client cannot be read.

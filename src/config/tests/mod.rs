@@ -19,6 +19,7 @@ mod many;
 mod reference;
 mod route;
 mod sealing;
+mod session_policy;
 mod settings;
 mod tool_routes;
 mod upstream;

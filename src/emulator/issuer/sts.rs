@@ -103,6 +103,9 @@ impl<'a> StsService<'a> {
         if !(900..=43_200).contains(&asked) {
             return Err(IssuerRejection(BAD, "InvalidParameter.DurationSeconds", "wrong"));
         }
+        if let Some(policy) = parameters.get("Policy") {
+            check_policy(policy)?;
+        }
         let issued = self.shared.issue(std::time::Duration::from_secs(asked));
         let arn = format!("{}/{session}", get("RoleArn").replace(":role/", ":assumed-role/"));
         self.shared.state.lock().arns.insert(issued.id.clone(), arn);
@@ -224,6 +227,21 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
     parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(a, b)| (read(a), read(b))).collect()
 }
 
+/// Checks the form of a session policy, which the emulated OSS does not apply.
+fn check_policy(text: &str) -> Result<(), IssuerRejection> {
+    if text.chars().count() > POLICY_MAX {
+        return Err(IssuerRejection(BAD, "InvalidParameter.PolicySize", "too long"));
+    }
+    let policy: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    if policy["Version"] == "1" && policy["Statement"].is_array() {
+        Ok(())
+    } else {
+        Err(IssuerRejection(BAD, "InvalidParameter.PolicyGrammar", "not a policy"))
+    }
+}
+
+/// The maximum length of a session policy, in characters.
+const POLICY_MAX: usize = 2048;
 const BAD: StatusCode = StatusCode::BAD_REQUEST;
 const DENIED: StatusCode = StatusCode::FORBIDDEN;
 const MISMATCH: IssuerRejection =

@@ -44,7 +44,7 @@ pub(crate) enum InvalidConditionKey {
     #[error("the condition key {0} needs the key of a tag: {0}/KEY")]
     NoTag(String),
     #[error(
-        "the value of the condition key {0} is known only to OSS; set `session_policy = true`, so that OSS decides"
+        "the value of the condition key {0} is known only to OSS, so this proxy cannot decide; remove the condition"
     )]
     OnlyOss(String),
 }

@@ -189,6 +189,25 @@ impl ConditionTest {
         matches!(&self.key, ConditionKey::Known(known) if known == key)
     }
 
+    /// Returns the name of the key, if its value at OSS describes the proxy instead of its client.
+    pub(super) fn about_client(&self) -> Option<&'static str> {
+        match &self.key {
+            ConditionKey::Known(KnownKey::SourceIp) => Some("acs:SourceIp"),
+            ConditionKey::Known(KnownKey::SecureTransport) => Some("acs:SecureTransport"),
+            ConditionKey::Known(KnownKey::UserAgent) => Some("acs:UserAgent"),
+            ConditionKey::Known(KnownKey::AccessId) => Some("acs:AccessId"),
+            ConditionKey::Known(
+                KnownKey::CurrentTime
+                | KnownKey::Prefix
+                | KnownKey::Delimiter
+                | KnownKey::BucketAcl
+                | KnownKey::ObjectAcl
+                | KnownKey::RequestObjectTag(_),
+            )
+            | ConditionKey::OnlyOss => None,
+        }
+    }
+
     pub(super) fn is_negated(&self) -> bool {
         self.negated
     }

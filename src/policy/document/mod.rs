@@ -197,6 +197,14 @@ impl PolicyDocument {
         allowing.flat_map(|statement| &statement.conditions).flat_map(ConditionTest::prefixes).collect()
     }
 
+    /// Returns a condition key whose value at OSS describes the proxy instead of its client.
+    pub(super) fn condition_about_client(&self) -> Option<&'static str> {
+        self.statements
+            .iter()
+            .flat_map(|statement| &statement.conditions)
+            .find_map(ConditionTest::about_client)
+    }
+
     /// Returns the position of a statement that grants every action on every resource without a
     /// condition.
     pub(super) fn granting_everything(&self) -> Option<usize> {
