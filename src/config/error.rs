@@ -292,7 +292,7 @@ pub(super) enum ConfigErrorKind {
     )]
     SessionPolicyLength(usize),
     #[error(
-        "the requests of the caller {0:?} may be signed with the credentials {1:?}, which may have no session; use the type assume_role or oidc, or remove session_policy"
+        "the requests of the caller {0:?} may be signed with the credentials {1:?}, which take no session policy; use the type assume_role or oidc, or remove session_policy"
     )]
     SessionPolicyType(String, String),
     #[error(

@@ -103,14 +103,14 @@ fn credentials_that_are_no_role_are_rejected_where_the_caller_may_reach_them() {
     refused(
         &text,
         "proxy.toml:13: caller.session_policy",
-        "signed with the credentials \"default\", which may have no session; use the type assume_role or oidc",
+        "signed with the credentials \"default\", which take no session policy; use the type assume_role or oidc",
     );
     for kind in ["ecs", "chain", "env", "anonymous"] {
         let text = format!(
             "{UPSTREAM}[[listen]]\nidentify = [\"token\"]\n[credentials.default]\ntype = \"{kind}\"\n{}",
             caller("team-a", BELOW_A)
         );
-        refused(&text, "proxy.toml:11: caller.session_policy", "which may have no session");
+        refused(&text, "proxy.toml:11: caller.session_policy", "which take no session policy");
     }
     let route = |wanted: &str| {
         format!(
