@@ -221,9 +221,6 @@ impl RunningApp {
     async fn reload(&mut self, reason: ReloadReason) -> Result<Vec<String>, String> {
         let reloaded = self.take_another().await;
         self.builder.counters.reloaded(reloaded.is_ok(), self.builder.env.now());
-        if let (Some(audit), Err(refused)) = (&self.builder.audit, &reloaded) {
-            audit.record_notice(&AuditNotice::RejectedConfiguration(&refused.why));
-        }
         match &reloaded {
             Ok(changes) if changes.is_empty() => {
                 info!("configuration reloaded; no changes")
@@ -234,6 +231,10 @@ impl RunningApp {
                 }
             }
             Err(refused) if self.watch.refused(reason, refused, Instant::now()) => {
+                // Like the log, it names a fault once, and not with each retry.
+                if let Some(audit) = &self.builder.audit {
+                    audit.record_notice(&AuditNotice::RejectedConfiguration(&refused.why));
+                }
                 for line in refused.why.lines() {
                     error!(error = line, "reload failed; keeping the current configuration");
                 }
