@@ -79,9 +79,13 @@ impl AuditQueue {
         if pending.ended || pending.batch.bytes.len().saturating_add(records.len()) > limit {
             return false;
         }
+        let was_empty = pending.batch.bytes.is_empty();
         pending.batch.bytes.extend_from_slice(records);
         pending.batch.waiting.extend(written);
-        self.changed.notify_one();
+        // Waking the thread for each record would cost more than the record.
+        if was_empty || pending.batch.bytes.len() >= BATCH {
+            self.changed.notify_one();
+        }
         true
     }
 
@@ -109,7 +113,7 @@ impl AuditQueue {
 
     /// Writes queued records until the log is closed. Run by the thread of the log.
     pub(super) fn write_all(&self, mut sink: AuditSink, mode: AuditFailureMode) {
-        while let Some(batch) = self.take() {
+        while let Some(batch) = self.take(mode) {
             if batch.bytes.is_empty() {
                 continue;
             }
@@ -131,12 +135,18 @@ impl AuditQueue {
         self.ended.notify_all();
     }
 
-    /// Waits for records. Returns `None` if the log is closed and all records were taken.
-    fn take(&self) -> Option<RecordBatch> {
+    /// Waits for records, and for more of them if no request waits. Returns `None` if the log is closed
+    /// and all records were taken.
+    fn take(&self, mode: AuditFailureMode) -> Option<RecordBatch> {
         let mut pending = self.pending.lock();
         self.changed.wait_while(&mut pending, |pending| pending.batch.bytes.is_empty() && !pending.closing);
         if pending.batch.bytes.is_empty() {
             return None;
+        }
+        if mode == AuditFailureMode::Drop {
+            let is_small =
+                |pending: &mut PendingRecords| pending.batch.bytes.len() < BATCH && !pending.closing;
+            self.changed.wait_while_for(&mut pending, is_small, AT_MOST);
         }
         Some(std::mem::take(&mut pending.batch))
     }
@@ -208,6 +218,10 @@ fn count(records: &[u8]) -> u64 {
 
 /// Maximum size of the queue in bytes. A destination that is this far behind has stopped.
 const PENDING_MAX: usize = 16 * 1024 * 1024;
+/// The number of queued bytes that are written without waiting for more.
+const BATCH: usize = 64 * 1024;
+/// Maximum time that a record waits for others, if no request waits for it.
+const AT_MOST: Duration = Duration::from_millis(100);
 /// The time between two attempts to write.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Timeout for the records that are queued at shutdown.
